@@ -1,0 +1,1 @@
+"""Zero-shot active learning: order an unlabelled pool once, label any prefix."""

@@ -1,0 +1,101 @@
+"""Outputs that are whole or absent: written under a temporary name, then renamed. No pickle."""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from zeroshot_al.errors import InputError
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` that replaces it on success and is removed on failure.
+
+    The suffix is kept, because writers such as `numpy.save` and matplotlib choose by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, data: object) -> None:
+    """Write `data` as indented JSON; NaN is refused, because no JSON reader has to accept it."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Write rows under a header, with "\\n" line ends on every platform."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def write_npy(path: str | Path, array: np.ndarray) -> None:
+    """Write an array as .npy, without pickle."""
+    with atomic_path(path) as temporary:
+        np.save(temporary, array, allow_pickle=False)
+
+
+def read_json(path: str | Path) -> dict:
+    """Read a JSON file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; run the stage that writes it") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not JSON ({error}); run the stage that writes it") from None
+
+
+def read_csv(path: str | Path, header: Sequence[str]) -> list[dict[str, str]]:
+    """Read a CSV file as one dict a row.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or its first line is not `header`.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            found = list(reader.fieldnames or [])
+            if found != list(header):
+                raise InputError(f"{path} has the columns {found} instead of {list(header)}")
+            return list(reader)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; run the stage that writes it") from None
+
+
+def read_npy(path: str | Path, *, memory_map: bool = False) -> np.ndarray:
+    """Read an .npy file, as a read-only memory map when asked.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, truncated, or holds pickled objects.
+    """
+    try:
+        return np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; run the stage that writes it") from None
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path} is not a whole .npy array ({error}); make it anew") from None

@@ -1,0 +1,34 @@
+"""What every stage script shares: logging, and errors told in one sentence with exit code 1."""
+
+import errno
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from zeroshot_al.errors import InputError
+
+
+def run_stage(main: Callable[..., None], *args: object) -> None:
+    """Run a stage's `main`, turning what a user can mend into one sentence and exit code 1.
+
+    Any other exception keeps its traceback: it is ours to mend.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.captureWarnings(True)
+    # Lightning, which lightly imports, logs what no user of ours asked for.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    name = Path(sys.argv[0]).stem
+    try:
+        main(*args)
+    except InputError as error:
+        sys.exit(f"{name}: {error}")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sys.exit(f"{name}: the disk is full ({error.filename or 'no file named'}); "
+                     "free some space and run again: finished work is kept")  # fmt: skip
+        if error.errno in (errno.EACCES, errno.EROFS):
+            sys.exit(f"{name}: {error.filename} cannot be written; change its permissions")
+        raise
+    except KeyboardInterrupt:
+        sys.exit(f"{name}: interrupted; run again to continue from the last checkpoint")
