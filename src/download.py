@@ -1,0 +1,28 @@
+"""Bring the pool's images into one array, in an order that tells nothing of their labels.
+
+Reads   the source: torchvision's archive, a local copy, scikit-learn, or a folder of images
+Writes  data/pool/ (images.npy, index.csv)
+Params  profiles.<profile>.data
+Paper   section 5.1, data sets
+
+The environment variable ZEROSHOT_AL_DATA (default data/raw) names the folder that holds, or gets,
+the published data sets, one folder a source.
+"""
+
+import os
+
+from zeroshot_al.params import load_section
+from zeroshot_al.pool import write_pool
+from zeroshot_al.sources import DataParams, load_source
+from zeroshot_al.stage import run_stage
+
+
+def main() -> None:
+    """Run the stage."""
+    params = load_section("data", DataParams)
+    pool = load_source(params, os.environ.get("ZEROSHOT_AL_DATA") or "data/raw")
+    write_pool(pool, "data/pool")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,184 @@
+"""The pool: every image of the experiment with its id, split and label, in one canonical order.
+
+On disk it is a directory with `images.npy` (uint8, n x h x w x 3) and `index.csv`
+(id, split, label), the train images first: one array, not 50,000 small files.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import read_csv, read_npy, write_csv, write_npy
+
+HEADER = ("id", "split", "label")
+SPLITS = ("train", "test")
+
+
+# eq=False: comparing arrays with == gives no truth value.
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Images with their ids, splits and labels; row i of each describes `images[i]`.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_samples, height, width, 3), uint8
+        May be a read-only memory map.
+    ids, splits, labels : sequence of str, n_samples each
+        Ids are unique, splits are "train" then "test", labels are class names.
+    classes : tuple of str, optional
+        The sorted class names; taken from the labels when left out.
+
+    Raises
+    ------
+    InputError
+        If shapes, lengths, the splits' order or the ids' uniqueness do not hold.
+    """
+
+    images: np.ndarray
+    ids: Sequence[str]
+    splits: Sequence[str]
+    labels: Sequence[str]
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if not self.classes:
+            object.__setattr__(self, "classes", tuple(sorted(set(self.labels))))
+
+    @cached_property
+    def n_train(self) -> int:
+        """Number of train images; they are the rows 0 to n_train - 1."""
+        return sum(split == "train" for split in self.splits)
+
+    @property
+    def train_images(self) -> np.ndarray:
+        """View of shape (n_train, height, width, 3), uint8."""
+        return self.images[: self.n_train]
+
+    @property
+    def test_images(self) -> np.ndarray:
+        """View of shape (n_samples - n_train, height, width, 3), uint8."""
+        return self.images[self.n_train :]
+
+    @property
+    def train_ids(self) -> Sequence[str]:
+        """The n_train ids of the train images."""
+        return self.ids[: self.n_train]
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """Indices into `classes` of shape (n_train,), int64."""
+        return self._class_indices[: self.n_train]
+
+    @property
+    def test_labels(self) -> np.ndarray:
+        """Indices into `classes` of shape (n_samples - n_train,), int64."""
+        return self._class_indices[self.n_train :]
+
+    @cached_property
+    def _class_indices(self) -> np.ndarray:
+        index_of = {name: index for index, name in enumerate(self.classes)}
+        return np.array([index_of[label] for label in self.labels], dtype=np.int64)
+
+
+def _check(pool: Pool) -> None:
+    images = pool.images
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+        raise InputError(
+            f"images of shape {images.shape} and type {images.dtype} "
+            "must be uint8 of shape n x height x width x 3"
+        )
+    for name in ("ids", "splits", "labels"):
+        if len(getattr(pool, name)) != len(images):
+            raise InputError(f"{len(getattr(pool, name))} {name} do not match {len(images)} images")
+    unknown = set(pool.splits) - set(SPLITS)
+    if unknown:
+        raise InputError(f"split {min(unknown, key=str)!r} must be 'train' or 'test'")
+    n_train = sum(split == "train" for split in pool.splits)
+    if n_train == 0:
+        raise InputError("the pool holds no train image")
+    if "test" in pool.splits[:n_train]:
+        raise InputError("the train images must come before the test images")
+    if len(set(pool.ids)) != len(pool.ids):
+        seen: set[str] = set()
+        repeated = next(name for name in pool.ids if name in seen or seen.add(name))
+        raise InputError(f"the id {repeated!r} stands for two images")
+    if pool.classes and not set(pool.labels) <= set(pool.classes):
+        raise InputError(
+            f"label {min(set(pool.labels) - set(pool.classes))!r} is not among the classes"
+        )
+
+
+def load_pool(directory: str | Path = "data/pool") -> Pool:
+    """Read a pool; the images are a read-only memory map.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or truncated, or the two files do not agree.
+    """
+    directory = Path(directory)
+    images = read_npy(directory / "images.npy", memory_map=True)
+    rows = read_csv(directory / "index.csv", HEADER)
+    try:
+        for line, row in enumerate(rows, start=2):
+            # csv.DictReader marks a short row with None values and a long one with a None key.
+            if None in row or None in row.values():
+                raise InputError(f"index.csv has not {len(HEADER)} columns near its line {line}")
+        return Pool(images, *(tuple(row[column] for row in rows) for column in HEADER))
+    except InputError as error:
+        raise InputError(f"{directory} is not a whole pool: {error}; run download anew") from None
+
+
+def write_pool(pool: Pool, directory: str | Path) -> None:
+    """Write a pool's directory whole or not at all, in the place of what is there.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the place cannot be written; the old pool is then still there.
+    """
+    # A link to a bigger disk stays a link: build beside what it points to.
+    directory = Path(os.path.realpath(directory))
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
+    old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
+    temporary.mkdir(parents=True)
+    try:
+        write_npy(temporary / "images.npy", pool.images)
+        rows = zip(pool.ids, pool.splits, pool.labels, strict=True)
+        write_csv(temporary / "index.csv", HEADER, rows)
+        # A directory that is not empty cannot be replaced in one step, so the old one steps aside.
+        if directory.exists():
+            directory.rename(old)
+        try:
+            temporary.rename(directory)
+        except OSError:
+            if old.exists():
+                old.rename(directory)
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def check_budgets(budgets: Iterable[int], n_train: int) -> None:
+    """Check that every budget can be spent on a pool of n_train images.
+
+    Raises
+    ------
+    InputError
+        If a budget is below 1 or above n_train.
+    """
+    for budget in budgets:
+        if budget < 1:
+            raise InputError(f"budget {budget} must be at least 1; raise it in params.yaml")
+        if budget > n_train:
+            raise InputError(
+                f"budget {budget} exceeds the pool of {n_train}; lower it in params.yaml"
+            )
