@@ -148,6 +148,9 @@ def write_pool(pool: Pool, directory: str | Path) -> None:
     directory = Path(os.path.realpath(directory))
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
     old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
+    # Left by a killed process that had the same number.
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         write_npy(temporary / "images.npy", pool.images)
@@ -156,15 +159,12 @@ def write_pool(pool: Pool, directory: str | Path) -> None:
         # A directory that is not empty cannot be replaced in one step, so the old one steps aside.
         if directory.exists():
             directory.rename(old)
-        try:
-            temporary.rename(directory)
-        except OSError:
-            if old.exists():
-                old.rename(directory)
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.rename(directory)
         shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if old.exists() and not directory.exists():
+            old.rename(directory)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_budgets(budgets: Iterable[int], n_train: int) -> None:

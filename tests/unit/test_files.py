@@ -1,0 +1,132 @@
+import csv
+import json
+import resource
+
+import numpy as np
+import pytest
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import (
+    atomic_path,
+    read_csv,
+    read_json,
+    read_npy,
+    write_csv,
+    write_json,
+    write_npy,
+)
+
+
+def test_atomic_path_keeps_the_suffix_and_makes_the_folders(tmp_path):
+    with atomic_path(tmp_path / "a" / "b" / "curve.png") as temporary:
+        assert temporary.suffix == ".png"
+        assert temporary.parent == tmp_path / "a" / "b"
+        temporary.write_bytes(b"whole")
+        assert not (tmp_path / "a" / "b" / "curve.png").exists()
+    assert (tmp_path / "a" / "b" / "curve.png").read_bytes() == b"whole"
+
+
+def test_an_error_in_the_middle_leaves_the_old_file(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_path(path) as temporary:
+        temporary.write_text("half of the n")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_row_that_fails_leaves_the_old_csv(tmp_path):
+    path = tmp_path / "order.csv"
+    write_csv(path, ["rank", "id"], [(0, "a")])
+
+    def rows():
+        yield 0, "b"
+        raise RuntimeError("the generator broke off")
+
+    with pytest.raises(RuntimeError):
+        write_csv(path, ["rank", "id"], rows())
+    assert path.read_bytes() == b"rank,id\n0,a\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_array_that_does_not_fit_leaves_the_old_one(tmp_path):
+    path = tmp_path / "images.npy"
+    write_npy(path, np.arange(3))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError):
+            write_npy(path, np.zeros(1_000_000, dtype=np.uint8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert read_npy(path).tolist() == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nan_is_refused_and_the_old_json_stays(tmp_path):
+    path = tmp_path / "metrics.json"
+    write_json(path, {"knn": 0.5})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"knn": float("nan")})
+    assert read_json(path) == {"knn": 0.5}
+    assert path.read_text() == json.dumps({"knn": 0.5}, indent=2) + "\n"
+
+
+def test_csv_round_trip_with_commas_quotes_and_unicode(tmp_path):
+    rows = [("1", 'T-shirt/top, "new"'), ("2", "Käfer 🐞\nline two")]
+    write_csv(tmp_path / "index.csv", ["id", "label"], rows)
+    assert [
+        tuple(row.values()) for row in read_csv(tmp_path / "index.csv", ["id", "label"])
+    ] == rows
+    with open(tmp_path / "index.csv", newline="", encoding="utf-8") as file:
+        assert next(csv.reader(file)) == ["id", "label"]
+
+
+def test_npy_round_trip_and_read_only_memory_map(tmp_path):
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    write_npy(tmp_path / "a.npy", array)
+    assert np.array_equal(read_npy(tmp_path / "a.npy"), array)
+    mapped = read_npy(tmp_path / "a.npy", memory_map=True)
+    assert isinstance(mapped, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        mapped[0, 0, 0] = 1
+
+
+@pytest.mark.parametrize("reader", [read_json, read_npy, lambda path: read_csv(path, ["id"])])
+def test_a_missing_file_is_one_sentence(tmp_path, reader):
+    with pytest.raises(InputError, match=r"gone does not exist; run the stage that writes it$"):
+        reader(tmp_path / "gone")
+
+
+def test_half_a_json_is_told(tmp_path):
+    (tmp_path / "a.json").write_text('{"knn": ')
+    with pytest.raises(InputError, match=r"a\.json is not JSON \(.*\); run the stage") as error:
+        read_json(tmp_path / "a.json")
+    assert "\n" not in str(error.value)
+
+
+def test_other_columns_are_told(tmp_path):
+    (tmp_path / "a.csv").write_text("id,label\n1,cat\n")
+    with pytest.raises(InputError, match=r"\['id', 'label'\] instead of \['id', 'split'\]"):
+        read_csv(tmp_path / "a.csv", ["id", "split"])
+
+
+def test_an_empty_csv_is_told(tmp_path):
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(InputError, match=r"has the columns \[\] instead"):
+        read_csv(tmp_path / "a.csv", ["id"])
+
+
+@pytest.mark.parametrize("memory_map", [False, True])
+@pytest.mark.parametrize("damage", ["empty", "truncated", "pickle", "text"])
+def test_a_broken_npy_is_told(tmp_path, damage, memory_map):
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(1000))
+    whole = path.read_bytes()
+    if damage == "pickle":
+        np.save(path, np.array([{"an": "object"}]), allow_pickle=True)
+    else:
+        path.write_bytes({"empty": b"", "truncated": whole[:500], "text": b"not an array"}[damage])
+    with pytest.raises(InputError, match=r"a\.npy is not a whole \.npy array"):
+        read_npy(path, memory_map=memory_map)

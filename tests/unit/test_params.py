@@ -1,0 +1,177 @@
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+import yaml
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.params import SECTIONS, Experiment, load_experiment, load_section
+
+
+@dataclass(frozen=True)
+class Schedule:
+    warmup_epochs: int
+
+
+@dataclass(frozen=True)
+class Section:
+    lr: float
+    n_steps: int
+    augment: bool
+    kind: Literal["moco", "simclr"]
+    root: str | None
+    sizes: tuple[int, ...]
+    schedule: Schedule
+
+
+GOOD = {
+    "lr": 0.06, "n_steps": 20, "augment": True, "kind": "moco", "root": None,
+    "sizes": [1, 2], "schedule": {"warmup_epochs": 3},
+}  # fmt: skip
+TOP = {"profile": "demo", "budget": 20, "budgets": [10, 20], "seeds": [0, 1]}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a params.yaml out of changed top-level keys and a changed section `moco`."""
+
+    def _write(top=None, section=None, drop=()):
+        sections = dict.fromkeys(SECTIONS, None) | {"moco": GOOD | (section or {})}
+        document = TOP | {"profiles": {"demo": sections, "laptop": sections}} | (top or {})
+        for key in drop:
+            document.pop(key, None)
+            sections["moco"].pop(key, None)
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(document))
+        return path
+
+    return _write
+
+
+def refusal(function, *args):
+    """Return the one sentence that the call is refused with."""
+    with pytest.raises(InputError) as error:
+        function(*args)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_good_values_arrive_with_their_types(write):
+    path = write()
+    assert load_experiment(path) == Experiment("demo", 20, (10, 20), (0, 1))
+    assert load_section("moco", Section, path) == Section(
+        0.06, 20, True, "moco", None, (1, 2), Schedule(3)
+    )
+
+
+def test_an_int_serves_as_a_float_and_becomes_one(write):
+    lr = load_section("moco", Section, write(section={"lr": 1})).lr
+    assert lr == 1.0
+    assert type(lr) is float
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"lr": "fast"}, "lr 'fast' of profiles.demo.moco"),
+        ({"lr": True}, "lr True of profiles.demo.moco"),
+        ({"lr": None}, "lr None of profiles.demo.moco"),
+        ({"n_steps": 20.0}, "n_steps 20.0 of profiles.demo.moco"),
+        ({"n_steps": True}, "n_steps True of profiles.demo.moco"),
+        ({"augment": 1}, "augment 1 of profiles.demo.moco"),
+        ({"root": 5}, "root 5 of profiles.demo.moco"),
+        ({"sizes": 4}, "sizes 4 of profiles.demo.moco"),
+        ({"sizes": [1, "x"]}, "sizes 'x' of profiles.demo.moco"),
+        ({"kind": "byol"}, "kind 'byol' of profiles.demo.moco"),
+        ({"schedule": 3}, "must hold the keys warmup_epochs"),
+        ({"schedule": {}}, "missing key 'warmup_epochs'"),
+        ({"n_step": 1}, "unknown key 'n_step' in profiles.demo.moco"),
+    ],
+)
+def test_a_mistyped_value_is_told(write, section, told):
+    path = write(section=section)
+    assert told in refusal(load_section, "moco", Section, path)
+
+
+def test_the_likely_name_is_suggested(write):
+    assert "did you mean 'n_steps'?" in refusal(
+        load_section, "moco", Section, write(section={"n_stpes": 1})
+    )
+    assert "known are augment, kind, lr," in refusal(
+        load_section, "moco", Section, write(section={"zzz": 1})
+    )
+    assert "did you mean 'seeds'?" in refusal(load_experiment, write({"sedes": [1]}))
+
+
+@pytest.mark.parametrize("key", sorted(GOOD))
+def test_a_missing_key_of_a_section_is_told(write, key):
+    path = write(drop=[key])
+    assert f"missing key {key!r} in profiles.demo.moco" in refusal(
+        load_section, "moco", Section, path
+    )
+
+
+@pytest.mark.parametrize("key", sorted(TOP))
+def test_a_missing_key_at_the_top_is_told(write, key):
+    assert f"missing key {key!r} in" in refusal(load_experiment, write(drop=[key]))
+
+
+def test_an_unknown_profile_is_told_with_the_known_ones(write):
+    told = refusal(load_section, "moco", Section, write({"profile": "desktop"}))
+    assert told.startswith("profile 'desktop' does not exist; choose demo or laptop in ")
+
+
+def test_an_unknown_section_is_told(write):
+    path = write()
+    document = yaml.safe_load(path.read_text())
+    document["profiles"]["demo"]["mocco"] = {}
+    path.write_text(yaml.safe_dump(document))
+    assert "unknown key 'mocco'" in refusal(load_section, "moco", Section, path)
+    assert "did you mean 'moco'?" in refusal(load_section, "moco", Section, path)
+
+
+@pytest.mark.parametrize(
+    ("top", "told"),
+    [
+        ({"budget": 0}, "budget 0 must be at least 1"),
+        ({"budget": -5}, "budget -5 must be at least 1"),
+        ({"budget": "many"}, "budget 'many'"),
+        ({"budget": 12.5}, "budget 12.5"),
+        ({"budgets": [0, 10]}, "budget 0 must be at least 1"),
+        ({"budgets": [20, 10]}, "budgets [20, 10] must increase strictly"),
+        ({"budgets": [10, 10]}, "budgets [10, 10] must increase strictly"),
+        ({"budgets": []}, "budgets [] must increase strictly"),
+        ({"budgets": 10}, "budgets 10"),
+        ({"seeds": [0, 0]}, "seeds [0, 0] must be distinct"),
+        ({"seeds": []}, "seeds [] must be distinct"),
+        ({"seeds": [3, -1]}, "seed -1 must not be negative"),
+        ({"seeds": [0.5]}, "seeds 0.5"),
+    ],
+)
+def test_wrong_budgets_and_seeds_are_told(write, top, told):
+    assert told in refusal(load_experiment, write(top))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("profile: [demo\n", "is not YAML"),
+        ("- demo\n", "must hold keys and values"),
+        ("", "must hold keys and values"),
+    ],
+)
+def test_a_file_that_is_no_params_file_is_told(tmp_path, text, told):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    assert told in refusal(load_experiment, path)
+    assert told in refusal(load_section, "moco", Section, path)
+
+
+def test_a_missing_file_is_told(tmp_path):
+    assert "run from the repository's root" in refusal(load_experiment, tmp_path / "params.yaml")
+
+
+def test_the_sections_are_frozen(write):
+    section = load_section("moco", Section, write())
+    with pytest.raises(AttributeError):
+        section.lr = 1.0

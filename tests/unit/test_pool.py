@@ -1,0 +1,160 @@
+import resource
+
+import numpy as np
+import pytest
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.pool import Pool, check_budgets, load_pool, write_pool
+
+
+def make_pool(seed=0, **changes):
+    """Four images, three of them for training."""
+    values = {
+        "images": np.random.default_rng(seed).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8),
+        "ids": ("train/a", "train/b", "train/c", "test/a"),
+        "splits": ("train", "train", "train", "test"),
+        "labels": ("dog", "cat", "dog", "cat"),
+    }
+    return Pool(**values | changes)
+
+
+def files_of(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_views_and_class_indices():
+    pool = make_pool()
+    assert pool.classes == ("cat", "dog")
+    assert pool.n_train == 3
+    assert pool.train_labels.tolist() == [1, 0, 1]
+    assert pool.test_labels.tolist() == [0]
+    assert pool.train_labels.dtype == pool.test_labels.dtype == np.int64
+    assert tuple(pool.train_ids) == ("train/a", "train/b", "train/c")
+    assert np.array_equal(np.concatenate([pool.train_images, pool.test_images]), pool.images)
+    assert np.shares_memory(pool.train_images, pool.images)
+    assert np.shares_memory(pool.test_images, pool.images)
+
+
+def test_round_trip_is_the_same_and_read_only(tmp_path):
+    pool = make_pool()
+    write_pool(pool, tmp_path / "data" / "pool")
+    read = load_pool(tmp_path / "data" / "pool")
+    assert np.array_equal(read.images, pool.images)
+    assert not read.images.flags.writeable
+    assert (read.ids, read.splits, read.labels) == (pool.ids, pool.splits, pool.labels)
+    assert read.classes == pool.classes
+    index = (tmp_path / "data" / "pool" / "index.csv").read_text().splitlines()
+    assert index[:2] == ["id,split,label", "train/a,train,dog"]
+
+
+def test_same_pool_same_bytes(tmp_path):
+    write_pool(make_pool(), tmp_path / "a")
+    write_pool(make_pool(), tmp_path / "b")
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+
+
+def test_a_new_pool_replaces_the_old_one_and_its_strays(tmp_path):
+    write_pool(make_pool(0), tmp_path / "pool")
+    (tmp_path / "pool" / "stray").touch()
+    write_pool(make_pool(1), tmp_path / "pool")
+    assert np.array_equal(load_pool(tmp_path / "pool").images, make_pool(1).images)
+    assert sorted(files_of(tmp_path / "pool")) == ["images.npy", "index.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["pool"]
+
+
+@pytest.mark.parametrize("with_old", [False, True])
+def test_a_write_that_fails_leaves_the_old_pool_or_none(tmp_path, with_old):
+    if with_old:
+        write_pool(make_pool(0), tmp_path / "pool")
+        before = files_of(tmp_path / "pool")
+    big = make_pool(images=np.zeros((4, 200, 200, 3), dtype=np.uint8))
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+    try:
+        with pytest.raises(OSError):
+            write_pool(big, tmp_path / "pool")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    if with_old:
+        assert files_of(tmp_path / "pool") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["pool"] * with_old
+
+
+def test_a_link_to_another_disk_stays_a_link(tmp_path):
+    (tmp_path / "big" / "pool").mkdir(parents=True)
+    (tmp_path / "pool").symlink_to(tmp_path / "big" / "pool")
+    write_pool(make_pool(), tmp_path / "pool")
+    assert (tmp_path / "pool").is_symlink()
+    assert sorted(files_of(tmp_path / "big" / "pool")) == ["images.npy", "index.csv"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"images": np.zeros((4, 5, 6), np.uint8)}, "must be uint8 of shape"),
+        ({"images": np.zeros((4, 5, 6, 1), np.uint8)}, "must be uint8 of shape"),
+        ({"images": np.zeros((4, 5, 6, 3), np.float32)}, "type float32 must be uint8"),
+        ({"images": np.zeros((3, 5, 6, 3), np.uint8)}, "4 ids do not match 3 images"),
+        ({"labels": ("cat",)}, "1 labels do not match 4 images"),
+        ({"splits": ("train", "test", "train", "test")}, "train images must come before"),
+        ({"splits": ("train", "train", "train", "val")}, "split 'val' must be 'train' or 'test'"),
+        ({"splits": ("test",) * 4}, "no train image"),
+        ({"ids": ("a", "b", "a", "c")}, "id 'a' stands for two images"),
+        ({"classes": ("cat",)}, "label 'dog' is not among the classes"),
+    ],
+)
+def test_a_pool_that_does_not_agree_is_refused(changes, told):
+    with pytest.raises(InputError, match=told):
+        make_pool(**changes)
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        ("id,label,split\n", "has the columns"),
+        ("id,split,label\na,train,cat\n", "1 ids do not match 4 images"),
+        ("id,split,label\na,train\n", "3 columns near its line 2"),
+        ("id,split,label\na,train,cat,x\n", "3 columns near its line 2"),
+    ],
+)
+def test_a_damaged_index_is_told_with_the_directory(tmp_path, index, told):
+    write_pool(make_pool(), tmp_path / "pool")
+    (tmp_path / "pool" / "index.csv").write_text(index)
+    with pytest.raises(InputError, match=told) as error:
+        load_pool(tmp_path / "pool")
+    assert str(tmp_path / "pool") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["images.npy", "index.csv"])
+def test_a_missing_file_is_told(tmp_path, name):
+    write_pool(make_pool(), tmp_path / "pool")
+    (tmp_path / "pool" / name).unlink()
+    with pytest.raises(InputError, match=f"{name} does not exist; run the stage"):
+        load_pool(tmp_path / "pool")
+
+
+def test_a_truncated_array_is_told(tmp_path):
+    write_pool(make_pool(), tmp_path / "pool")
+    path = tmp_path / "pool" / "images.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"images\.npy is not a whole"):
+        load_pool(tmp_path / "pool")
+
+
+def test_budgets_within_the_pool_pass():
+    check_budgets((1, 10, 50_000), 50_000)
+
+
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        (60_000, "budget 60000 exceeds the pool of 50000; lower it in params.yaml"),
+        (0, "budget 0 must be at least 1; raise it in params.yaml"),
+        (-1, "budget -1 must be at least 1; raise it in params.yaml"),
+    ],
+)
+def test_a_budget_outside_of_the_pool_is_refused(budget, told):
+    with pytest.raises(InputError) as error:
+        check_budgets((10, budget), 50_000)
+    assert str(error.value) == told
