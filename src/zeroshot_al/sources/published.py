@@ -79,6 +79,9 @@ def load_published(source: str, raw_dir: str | Path) -> Pool:
         If there is neither a copy nor a network, or the copy is not the published data.
     """
     expected, directory = PUBLISHED[source], Path(raw_dir) / source
+    for folder in (Path(raw_dir), directory):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file; ZEROSHOT_AL_DATA must name a folder of folders")
     if (directory / "train").is_dir():
         return read_local_copy(source, directory, expected)
     # Imported here: it takes seconds, and the other ways do without it.
