@@ -1,0 +1,59 @@
+"""How often each class is among the first `budget` picks, for the four methods.
+
+Reads   data/pool/index.csv, data/orders/{moco,simclr,random,coreset}.csv
+Writes  plots/class_histograms.csv, plots/class_histograms.png, metrics/class_imbalance.json
+Params  budget
+Paper   figures 3 and 4
+"""
+
+import logging
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.figures import save_figure
+from zeroshot_al.files import write_csv, write_json
+from zeroshot_al.histograms import (
+    class_counts,
+    class_names,
+    imbalance,
+    plot_class_histograms,
+    read_picks,
+    read_pool_labels,
+)
+from zeroshot_al.methods import METHODS
+from zeroshot_al.params import load_experiment
+from zeroshot_al.stage import run_stage
+
+
+def main() -> None:
+    budget = load_experiment().budget
+    ids, labels = read_pool_labels("data/pool/index.csv")
+    if budget > len(ids):
+        raise InputError(f"budget {budget} exceeds the pool of {len(ids)}; lower it in params.yaml")
+    classes = class_names(labels)
+    counts = {}
+    for method in METHODS:
+        orders = read_picks(f"data/orders/{method.name}.csv", method.name, ids)
+        # Core-Set trains as it picks and stops at the largest of budgets. A larger budget is
+        # still worth a look at the other three, so its panel is left out rather than the stage.
+        if method.name == "coreset" and budget > min(map(len, orders.values())):
+            logging.warning("coreset's order does not reach %d; its panel is left out", budget)
+            counts[method.name] = None
+        else:
+            counts[method.name] = class_counts(orders, labels, budget)
+    present = {name: found for name, found in counts.items() if found is not None}
+
+    rows = [
+        (name, class_name, round(float(column.mean()), 3), column.min(), column.max())
+        for name, found in present.items()
+        for class_name, column in zip(classes, found.T, strict=True)
+    ]
+    write_csv("plots/class_histograms.csv", ["method", "class", "count", "min", "max"], rows)
+    save_figure(plot_class_histograms(counts, classes, budget), "plots/class_histograms.png")
+    write_json(
+        "metrics/class_imbalance.json",
+        {name: round(imbalance(found), 4) for name, found in present.items()},
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,173 @@
+"""How the classes share the first picks of an order: the paper's figures 3 and 4."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.figures import styled
+from zeroshot_al.files import read_csv
+from zeroshot_al.methods import METHODS, ZERO_SHOT
+
+MAX_NAMED_CLASSES = 20
+
+
+def read_pool_labels(path: str | Path) -> tuple[list[str], list[str]]:
+    """Read ids and class names of the pool, which are the train rows of its index.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or holds no train row.
+    """
+    rows = [row for row in read_csv(path, ["id", "split", "label"]) if row["split"] == "train"]
+    if not rows:
+        raise InputError(f"{path} holds no train image; run the download stage again")
+    return [row["id"] for row in rows], [row["label"] for row in rows]
+
+
+def read_picks(path: str | Path, method: str, pool_ids: Sequence[str]) -> dict[int, list[int]]:
+    """Read the orders of one method.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV of rank, index, id and, for the zero-shot methods, radius; else seed comes first.
+    method : str
+        Name from `METHODS`.
+    pool_ids : sequence of str, length n_pool
+        Id of every pool image: an order made for another pool is refused.
+
+    Returns
+    -------
+    dict of int to list of int
+        Pool indices in the order of their rank, for every seed. The zero-shot orders are one
+        each; they stand under seed 0.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, an id is not the one at its index, or ranks have gaps.
+    """
+    one_order = method in ZERO_SHOT
+    header = ["rank", "index", "id", "radius"] if one_order else ["seed", "rank", "index", "id"]
+    orders: dict[int, list[int]] = {}
+    for row in read_csv(path, header):
+        picks = orders.setdefault(int(row.get("seed", 0)), [])
+        rank, index = int(row["rank"]), int(row["index"])
+        if rank != len(picks):
+            raise InputError(f"rank {rank} of {path} should be {len(picks)}; make the order anew")
+        if not 0 <= index < len(pool_ids) or pool_ids[index] != row["id"]:
+            raise InputError(
+                f"index {index} of {path} is not {row['id']!r} in the pool; make the order anew"
+            )
+        picks.append(index)
+    if not orders:
+        raise InputError(f"{path} holds no order; run the stage that writes it")
+    return orders
+
+
+def class_names(labels: Sequence[str]) -> list[str]:
+    """Sort the distinct labels, numbers by value."""
+    return sorted(
+        set(labels), key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name)
+    )
+
+
+def class_counts(
+    orders: Mapping[int, Sequence[int]], labels: Sequence[str], budget: int
+) -> np.ndarray:
+    """Count each class among the first `budget` picks.
+
+    Parameters
+    ----------
+    orders : mapping of int to sequence of int
+        Pool indices by rank, for every seed.
+    labels : sequence of str, length n_pool
+        Class name of every pool image.
+    budget : int
+        Number of images labelled.
+
+    Returns
+    -------
+    np.ndarray, int64, shape (n_seeds, n_classes)
+        Columns as in `class_names(labels)`; every row sums to `budget`.
+
+    Raises
+    ------
+    InputError
+        If an order is shorter than `budget`.
+    """
+    reach = min(map(len, orders.values()))
+    if budget > reach:
+        raise InputError(f"budget {budget} exceeds the {reach} picks; lower it in params.yaml")
+    names = class_names(labels)
+    column = {name: number for number, name in enumerate(names)}
+    codes = np.array([column[label] for label in labels])
+    picks = np.array([order[:budget] for order in orders.values()])  # (n_seeds, budget)
+    return np.stack([np.bincount(codes[row], minlength=len(names)) for row in picks])
+
+
+def imbalance(counts: np.ndarray) -> float:
+    """Coefficient of variation of the class counts: 0 when every class is picked equally often.
+
+    Taken a seed at a time and then averaged: the mean of several random draws is more even than
+    any of them. A ratio of extremes would be infinite where a class is never picked.
+
+    Parameters
+    ----------
+    counts : np.ndarray, int64, shape (n_seeds, n_classes)
+    """
+    return float(np.mean(counts.std(axis=1) / counts.mean(axis=1)))
+
+
+@styled()
+def plot_class_histograms(
+    counts: Mapping[str, np.ndarray | None], classes: Sequence[str], budget: int
+) -> Figure:
+    """Draw a panel of class counts for each method, with the uniform count as a line.
+
+    Parameters
+    ----------
+    counts : mapping of str to np.ndarray, int64, shape (n_seeds, n_classes), or None
+        By method; None where the order does not reach the budget, which the panel then says.
+    classes : sequence of str, length n_classes
+    budget : int
+        Number of images labelled.
+    """
+    figure = Figure(figsize=(8, 5.6))
+    axes = figure.subplots(2, 2, sharex=True, sharey=True)
+    uniform = budget / len(classes)
+    positions = np.arange(len(classes))
+    for axis, method in zip(axes.flat, METHODS, strict=True):
+        axis.set_title(method.label, loc="left", fontweight="bold")
+        axis.axhline(uniform, color="black", linewidth=1, linestyle=(0, (4, 3)), zorder=3)
+        found = counts[method.name]
+        if found is None:
+            axis.text(0.5, 0.5, f"no order of {budget:,} images:\nabove the largest of budgets",
+                      ha="center", va="top", transform=axis.transAxes)  # fmt: skip
+            continue
+        mean = found.mean(axis=0)
+        axis.bar(positions, mean, color=method.color, width=0.8)
+        if len(found) > 1:
+            spread = np.stack([mean - found.min(axis=0), found.max(axis=0) - mean])
+            axis.errorbar(positions, mean, yerr=spread, fmt="none", ecolor="black",
+                          elinewidth=1, capsize=2)  # fmt: skip
+        axis.set_title(f"imbalance {imbalance(found):.1%}", loc="right")
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    if len(classes) <= MAX_NAMED_CLASSES:
+        slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+        for axis in axes[1]:
+            axis.set_xticks(positions, classes, **slant if max(map(len, classes)) > 2 else {})
+    else:
+        for axis in axes[1]:
+            axis.set_xlabel(f"{len(classes)} classes")
+    n_seeds = max(len(found) for found in counts.values() if found is not None)
+    title = f"Images of each class among the first {budget:,} picks (dashed: {uniform:,.0f} each)"
+    if n_seeds > 1:
+        title += f"\nRandom and Core-Set: mean and range of {n_seeds} seeds"
+    figure.suptitle(title, fontsize=11)
+    return figure
