@@ -166,8 +166,11 @@ def plot_class_histograms(
         for axis in axes[1]:
             axis.set_xlabel(f"{len(classes)} classes")
     n_seeds = max(len(found) for found in counts.values() if found is not None)
-    title = f"Images of each class among the first {budget:,} picks (dashed: {uniform:,.0f} each)"
+    title = (
+        f"Images of each class among the first {budget:,} picks (dashed: {uniform:,.0f} each)\n"
+        "imbalance: standard deviation of the counts over their mean"
+    )
     if n_seeds > 1:
-        title += f"\nRandom and Core-Set: mean and range of {n_seeds} seeds"
+        title += f"; error bars: range of {n_seeds} seeds"
     figure.suptitle(title, fontsize=11)
     return figure
