@@ -153,7 +153,8 @@ def write_pool(pool: Pool, directory: str | Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        write_npy(temporary / "images.npy", pool.images)
+        # In C order always: numpy.save would keep another order and so write other bytes.
+        write_npy(temporary / "images.npy", np.ascontiguousarray(pool.images))
         rows = zip(pool.ids, pool.splits, pool.labels, strict=True)
         write_csv(temporary / "index.csv", HEADER, rows)
         # A directory that is not empty cannot be replaced in one step, so the old one steps aside.

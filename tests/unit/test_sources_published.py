@@ -1,0 +1,218 @@
+"""Published data sets in torchvision's formats and as local copies in class folders."""
+
+import gzip
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torchvision.datasets as tv
+from PIL import Image
+
+from archives import NAMES, cifar_archive, images_and_targets, md5, save_as_folder, tiny_cifar10
+from zeroshot_al.errors import InputError
+from zeroshot_al.pool import write_pool
+from zeroshot_al.sources import DataParams, load_source, published
+from zeroshot_al.sources.canonical import canonical_pool
+from zeroshot_al.sources.folder import list_class_folders, read_listing
+from zeroshot_al.sources.published import Published, read_local_copy, read_torchvision
+
+SHARED = Path(__file__).parents[3] / "shared" / "cifar10"
+TINY = Published("Tiny", "tiny.tar.gz", 30, 12, 3, 32)
+
+
+@pytest.fixture
+def tiny():
+    return tiny_cifar10()
+
+
+def pool_files(pool, directory):
+    write_pool(pool, directory)
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def refusal(function, *args):
+    with pytest.raises(InputError) as error:
+        function(*args)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# ---------------------------------------------------------------------------- formats
+
+
+def test_an_archive_and_a_local_copy_give_the_same_bytes(tiny, tmp_path):
+    archive, dataset_class = tiny
+    (tmp_path / "tiny.tar.gz").write_bytes(archive)
+    raw = read_torchvision(dataset_class, tmp_path)
+    save_as_folder(raw, tmp_path / "copy")
+    from_archive = pool_files(canonical_pool(raw), tmp_path / "a")
+    copy = read_local_copy("tiny", tmp_path / "copy", TINY)
+    assert pool_files(copy, tmp_path / "b") == from_archive
+    assert from_archive["index.csv"].count(b"airplane") == 7 + 4 + 4
+
+
+def test_cifar_pixels_are_those_of_its_rows(tiny, tmp_path):
+    archive, dataset_class = tiny
+    (tmp_path / "tiny.tar.gz").write_bytes(archive)
+    raw = read_torchvision(dataset_class, tmp_path)
+    first, targets = images_and_targets(1, 20)
+    assert np.array_equal(raw.images[:20], first)
+    assert raw.labels[:20] == [NAMES[target] for target in targets]
+    assert raw.splits == ["train"] * 30 + ["test"] * 12
+
+
+def test_cifar100_has_the_fine_labels(tmp_path):
+    batches = {"train": images_and_targets(1, 6), "test": images_and_targets(2, 3)}
+    archive, attributes = cifar_archive(batches, NAMES, "fine_label_names", "fine_labels")
+    (tmp_path / "tiny.tar.gz").write_bytes(archive)
+    raw = read_torchvision(type("Tiny", (tv.CIFAR100,), attributes), tmp_path)
+    assert raw.labels == NAMES * 3
+
+
+def test_svhn_zero_is_written_as_ten(tmp_path):
+    from scipy.io import savemat
+
+    split_list, images = {}, {}
+    for split in ("train", "test"):
+        images[split], _ = images_and_targets(len(split), 4)
+        path = tmp_path / f"{split}.mat"
+        targets = np.array([[10], [1], [9], [10]], np.uint8)
+        savemat(path, {"X": images[split].transpose(1, 2, 3, 0), "y": targets})
+        split_list[split] = ["http://127.0.0.1:9/", path.name, md5(path.read_bytes())]
+    raw = read_torchvision(type("Tiny", (tv.SVHN,), {"split_list": split_list}), tmp_path)
+    assert np.array_equal(raw.images, np.concatenate([images["train"], images["test"]]))
+    assert raw.labels == ["0", "1", "9", "0"] * 2
+    assert canonical_pool(raw).images.flags.c_contiguous
+
+
+@pytest.fixture
+def tiny_fashion(tmp_path):
+    """Idx files as Fashion-MNIST's, gzipped where torchvision looks for them."""
+    resources = []
+    folder = tmp_path / "TinyFashion" / "raw"
+    folder.mkdir(parents=True)
+    for name, _ in tv.FashionMNIST.resources:
+        n_samples = 6 if name.startswith("train") else 3
+        if "images" in name:
+            images, _ = images_and_targets(n_samples, n_samples, 28)
+            header = bytes([0, 0, 8, 3]) + b"".join(
+                size.to_bytes(4, "big") for size in (n_samples, 28, 28)
+            )
+            data = header + images[..., 0].tobytes()
+        else:
+            data = bytes([0, 0, 8, 1]) + n_samples.to_bytes(4, "big") + bytes(range(n_samples))
+        (folder / name).write_bytes(gzip.compress(data))
+        resources.append((name, md5((folder / name).read_bytes())))
+    attributes = {"resources": resources, "mirrors": ["http://127.0.0.1:9/"]}
+    return type("TinyFashion", (tv.FashionMNIST,), attributes)
+
+
+def test_fashion_mnist_is_gray_in_three_channels(tiny_fashion, tmp_path):
+    raw = read_torchvision(tiny_fashion, tmp_path)
+    assert raw.images.shape == (9, 28, 28, 3)
+    train, _ = images_and_targets(6, 6, 28)
+    for channel in range(3):
+        assert np.array_equal(raw.images[:6, ..., channel], train[..., 0])
+    assert raw.labels[:2] == ["T-shirt/top", "Trouser"]
+
+
+@pytest.mark.parametrize("keep", [0, 100])
+def test_an_extraction_broken_off_is_made_anew(tiny_fashion, tmp_path, keep):
+    expected = read_torchvision(tiny_fashion, tmp_path).images
+    for name, _ in tiny_fashion.resources:
+        path = tmp_path / "TinyFashion" / "raw" / Path(name).stem
+        path.write_bytes(path.read_bytes()[:keep])
+    assert np.array_equal(read_torchvision(tiny_fashion, tmp_path).images, expected)
+
+
+def test_an_extraction_without_its_archive_is_not_trusted_when_short(tiny_fashion, tmp_path):
+    read_torchvision(tiny_fashion, tmp_path)
+    name = tiny_fashion.resources[0][0]
+    path = tmp_path / "TinyFashion" / "raw" / name
+    path.unlink()
+    path.with_suffix("").write_bytes(path.with_suffix("").read_bytes()[:-5])
+    assert refusal(read_torchvision, tiny_fashion, tmp_path)
+
+
+def test_a_folder_name_stands_for_the_label_with_a_slash(tiny_fashion, tmp_path):
+    raw = read_torchvision(tiny_fashion, tmp_path)
+    train = [i for i in range(6) if raw.labels[i] in raw.labels[6:]]
+    keep = [*train, 6, 7, 8]
+    raw = published.RawImages(
+        raw.images[keep], [raw.splits[i] for i in keep], [raw.labels[i] for i in keep]
+    )
+    save_as_folder(raw, tmp_path / "copy")
+    copy = read_local_copy("fashion_mnist", tmp_path / "copy", Published("", "", 3, 3, 3, 28))
+    assert pool_files(copy, tmp_path / "b") == pool_files(canonical_pool(raw), tmp_path / "a")
+
+
+# ---------------------------------------------------------------------------- local copies
+
+
+@pytest.fixture
+def copy(tiny, tmp_path):
+    (tmp_path / "tiny.tar.gz").write_bytes(tiny[0])
+    save_as_folder(read_torchvision(tiny[1], tmp_path), tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_a_copy_with_an_image_missing_is_told(copy):
+    next((copy / "train" / "cat").iterdir()).unlink()
+    told = refusal(read_local_copy, "tiny", copy, TINY)
+    assert told.startswith(f"{copy}/train holds 29 images instead of 30; put the whole copy")
+
+
+def test_a_copy_in_another_size_is_told(copy):
+    for path in copy.glob("*/*/*.png"):
+        Image.open(path).resize((28, 28)).save(path)
+    assert "3 classes and 28 x 28 pixels instead of" in refusal(read_local_copy, "tiny", copy, TINY)
+
+
+@pytest.mark.parametrize("change", ["pixel", "label"])
+def test_a_copy_with_something_changed_is_told(copy, change):
+    raw = read_listing(list_class_folders(copy))
+    raw = published.RawImages(raw.images, raw.splits, raw.labels)
+    true = Published("", "", 30, 12, 3, 32, published.fingerprint(canonical_pool(raw)))
+    read_local_copy("tiny", copy, true)
+    path = next((copy / "train" / "cat").iterdir())
+    if change == "pixel":
+        pixels = np.asarray(Image.open(path)).copy()
+        pixels[0, 0, 0] ^= 1
+        Image.fromarray(pixels).save(path)
+    else:
+        path.rename(copy / "train" / "bird" / "x.png")
+    assert "are not those that were published" in refusal(read_local_copy, "tiny", copy, true)
+
+
+def test_half_a_copy_of_the_real_set_is_told_before_it_is_decoded(copy):
+    target = copy.parent / "cifar10"
+    copy.rename(target)
+    told = refusal(load_source, DataParams("cifar10", None), target.parent)
+    assert "train holds 30 images instead of 50000" in told
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared copy of CIFAR-10 is not there")
+def test_cifar10_from_its_copy_and_from_an_archive_gives_the_same_bytes(tmp_path):
+    copy = tmp_path / "raw" / "cifar10"
+    for path in SHARED.glob("*.tar.gz"):
+        with tarfile.open(path) as archive:
+            archive.extractall(copy, filter="data")
+    pool = load_source(DataParams("cifar10", None), tmp_path / "raw")
+    assert pool.n_train == 50_000
+    pixels = pool.train_images.mean((0, 1, 2)) / 255
+    assert pixels == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)
+
+    # The same images as torchvision gets them: five batches and a test batch, in any order.
+    order = np.random.default_rng(0).permutation(50_000)
+    batches = {
+        f"data_{i}": (pool.train_images[part], pool.train_labels[part])
+        for i, part in enumerate(np.split(order, 5))
+    }
+    batches["test"] = (pool.test_images[::-1], pool.test_labels[::-1])
+    archive, attributes = cifar_archive(batches, list(pool.classes))
+    (tmp_path / "tiny.tar.gz").write_bytes(archive)
+    raw = read_torchvision(type("Tiny", (tv.CIFAR10,), attributes), tmp_path)
+    assert not np.array_equal(raw.images[:100], pool.images[:100])
+    assert pool_files(canonical_pool(raw), tmp_path / "a") == pool_files(pool, tmp_path / "b")
