@@ -1,0 +1,195 @@
+"""Canonical embeddings, and the checks of everything else that a caller of k-center gives.
+
+Canonical rows are unit rows on a grid so coarse that float64 arithmetic on them is exact.
+
+A distance computed in floating point depends on the order of its additions, hence on the device,
+the number of threads and the block size; two distances that differ by less than that noise are then
+ordered by chance. Rounding the *data* once removes the question. After it
+
+- every coordinate is a multiple of 2^-24 of size at most 1, which float32 holds exactly;
+- every product of two coordinates is a multiple of 2^-48, and any sum of such products over two
+  unit rows stays below 2^5 (Cauchy-Schwarz), so it needs at most 53 bits: float64 dot products,
+  squared norms and squared distances are exact, in every order and with or without fused
+  multiply-add.
+"""
+
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from zeroshot_al.errors import InputError
+
+if TYPE_CHECKING:
+    from zeroshot_al.kcenter import KCenterOrder
+
+PRECISIONS = ("auto", "float32", "bf16")
+GRID = 2.0**-24
+_CHUNK_ELEMENTS = 1 << 16  # 512 KiB in float64: a chunk stays in the second-level cache
+
+
+def canonical_rows(embeddings: np.ndarray) -> np.ndarray:
+    """Bring each row to length 1 and its coordinates to multiples of 2^-24.
+
+    Only correctly rounded elementwise operations are used, in a fixed order, so that the result is
+    a function of the data alone: the same on every machine, and for float32 data as for the same
+    values in float64.
+
+    Parameters
+    ----------
+    embeddings : ndarray or memmap of shape (n_samples, n_dims), floating
+        The features. Read once, a few hundred rows at a time.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_dims), float32
+        Rows of length 1 up to sqrt(n_dims) * 2^-25, the effect of the rounding.
+
+    Raises
+    ------
+    InputError
+        If the array is not two-dimensional, is empty or not floating, or if a row holds NaN or
+        infinity or only zeros.
+    """
+    if not isinstance(embeddings, np.ndarray) or embeddings.ndim != 2:
+        shape = getattr(embeddings, "shape", type(embeddings).__name__)
+        raise InputError(
+            f"embeddings {shape} must be a NumPy array of the shape (n_samples, n_dims); "
+            "reshape them to one row a sample"
+        )
+    if embeddings.dtype.kind != "f":
+        raise InputError(
+            f"embeddings of the type {embeddings.dtype} must be floating; convert them to float32"
+        )
+    n_samples, n_dims = embeddings.shape
+    if n_samples == 0 or n_dims == 0:
+        raise InputError(f"embeddings {embeddings.shape} are empty; give at least one sample")
+    canonical = np.empty((n_samples, n_dims), dtype=np.float32)
+    step = max(1, _CHUNK_ELEMENTS // n_dims)
+    for start in range(0, n_samples, step):
+        rows = embeddings[start : start + step].astype(np.float64)
+        canonical[start : start + step] = _canonical_chunk(rows, start)
+    return canonical
+
+
+def _canonical_chunk(rows: np.ndarray, first_row: int) -> np.ndarray:
+    """Canonical form of a few rows, float64 in and out; overwrites `rows`."""
+    largest = np.maximum(rows.max(axis=1), -rows.min(axis=1))
+    if not np.isfinite(largest).all():  # max and min propagate NaN
+        row = first_row + int(np.argmin(np.isfinite(largest)))
+        raise InputError(f"row {row} of the embeddings holds NaN or infinity; repair or drop it")
+    if not largest.all():
+        row = first_row + int(np.argmin(largest))
+        raise InputError(f"row {row} of the embeddings is all zeros and has no direction; drop it")
+    # A power of two brings the largest coordinate to [0.5, 1): exact, and squares cannot overflow.
+    rows = np.ldexp(rows, -np.frexp(largest)[1][:, None], out=rows)
+    rows /= np.sqrt(_sum_in_fixed_order(rows * rows))[:, None]
+    rows /= GRID
+    np.rint(rows, out=rows)
+    rows *= GRID
+    return rows
+
+
+def _sum_in_fixed_order(terms: np.ndarray) -> np.ndarray:
+    """Sum along the rows by halving: `numpy.sum` may add in another order on another CPU."""
+    width = terms.shape[1]
+    while width > 1:
+        half = width // 2
+        if width % 2:
+            terms[:, 0] += terms[:, width - 1]
+        terms[:, :half] += terms[:, half : 2 * half]
+        width = half
+    return terms[:, 0]
+
+
+def check_indices(
+    name: str, indices: Sequence[int] | np.ndarray | None, n_samples: int
+) -> np.ndarray:
+    """Return distinct indices into the pool as int64 (n_indices,); none at all for None."""
+    if indices is None or len(indices) == 0:
+        return np.empty(0, dtype=np.int64)
+    array = np.asarray(indices)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InputError(
+            f"{name} of the shape {array.shape} and type {array.dtype} must be a list of integers"
+        )
+    outside = (array < 0) | (array >= n_samples)
+    if outside.any():
+        raise InputError(
+            f"{name} holds {array[outside.argmax()]}, outside the pool of {n_samples}; "
+            f"give indices from 0 to {n_samples - 1}"
+        )
+    values, counts = np.unique(array, return_counts=True)
+    if len(values) < len(array):
+        raise InputError(f"{name} holds {values[counts.argmax()]} twice; drop the repeated ones")
+    return array.astype(np.int64)
+
+
+def check_counts(n_select: int, n_available: int, n_initial: int, seed: int) -> None:
+    """Check 1 <= n_select <= n_available, 1 <= n_initial <= n_select and seed >= 0."""
+    for name, value, smallest in (
+        ("n_select", n_select, 1), ("n_initial", n_initial, 1), ("seed", seed, 0),
+    ):  # fmt: skip
+        try:
+            operator.index(value)
+        except TypeError:
+            raise InputError(f"{name} {value!r} must be an integer") from None
+        if value < smallest:
+            raise InputError(f"{name} {value} must be at least {smallest}; raise it")
+    if n_select > n_available:
+        raise InputError(
+            f"n_select {n_select} exceeds the {n_available} points that are not centres yet; "
+            "lower it"
+        )
+    if n_initial > n_select:
+        raise InputError(f"n_initial {n_initial} exceeds n_select {n_select}; lower it")
+
+
+def check_precision(precision: str) -> str:
+    """Return a known precision."""
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
+    return precision
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """Return the device, after a tiny allocation that proves that it is there."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"device {device!r} does not work here ({reason}); use 'cpu'") from None
+    return found
+
+
+def check_prefix(
+    prefix: "KCenterOrder", n_samples: int, n_select: int, initial: np.ndarray, n_initial: int
+) -> None:
+    """Check that a prefix fits the pool, the initial points and the counts."""
+    order = check_indices("resume.order", prefix.order, n_samples)
+    if not (0 if len(initial) else n_initial) <= len(order) <= n_select:
+        raise InputError(
+            f"resume holds {len(order)} picks, which must be at least n_initial {n_initial} "
+            f"and at most n_select {n_select}; continue a shorter order or raise n_select"
+        )
+    common = np.intersect1d(order, initial)
+    if len(common):
+        raise InputError(
+            f"resume.order holds {common[0]}, one of initial_indices; "
+            "give the initial_indices that the prefix was made with"
+        )
+    if len(prefix.radius) != len(order):
+        raise InputError(
+            f"resume holds {len(order)} picks but {len(prefix.radius)} radii; cut both alike"
+        )
+    state = (prefix.bounds, prefix.n_compared)
+    if any(array is not None and array.shape != (n_samples,) for array in state):
+        raise InputError(
+            f"the state in resume is not of the {n_samples} points given; "
+            "resume with the same embeddings"
+        )

@@ -1,0 +1,431 @@
+"""k-center against a ten-line float64 brute force, the field's known bugs, and its own promises."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from zeroshot_al import _kcenter_filter as kcenter_filter
+from zeroshot_al import kcenter
+from zeroshot_al._kcenter_input import canonical_rows
+from zeroshot_al.errors import InputError
+from zeroshot_al.kcenter import KCenterOrder, kcenter_order
+
+PRECISIONS = ("float32", "bf16")
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+DEVICES = ("cpu", pytest.param("cuda", marks=(pytest.mark.gpu, NO_GPU)))
+
+
+def brute_force(embeddings, n_select, start=(), initial=()):
+    """Greedy k-center from the paper's pseudocode: one pick, all distances, again."""
+    points = canonical_rows(embeddings).astype(np.float64)
+    nearest = np.full(len(points), np.inf)
+    order, radius = [], []
+    for step in range(len(initial) + n_select):
+        forced = [*initial, *start]
+        pick = forced[step] if step < len(forced) else int(np.argmax(nearest))
+        order.append(pick)
+        radius.append(math.sqrt(max(nearest[pick], 0)))
+        nearest = np.minimum(nearest, ((points - points[pick]) ** 2).sum(axis=1))
+        nearest[order] = -1
+    return np.array(order[len(initial) :]), np.array(radius[len(initial) :])
+
+
+def assert_exact(embeddings, n_select, **options):
+    """The engine's order and radius equal the brute force's to the last bit."""
+    result = kcenter_order(embeddings, n_select, **options)
+    initial = options.get("initial_indices", ())
+    start = () if len(initial) else result.order[: options.get("n_initial", 1)]
+    order, radius = brute_force(embeddings, n_select, start, initial)
+    np.testing.assert_array_equal(result.order, order)
+    np.testing.assert_array_equal(result.radius, radius)
+    return result
+
+
+def clustered(n_samples=700, n_dims=24, seed=0):
+    rng = np.random.default_rng(seed)
+    means = rng.standard_normal((12, n_dims))
+    noise = rng.gamma(2, 0.1, size=(12, 1))
+    cluster = rng.integers(12, size=n_samples)
+    points = means[cluster] + noise[cluster] * rng.standard_normal((n_samples, n_dims))
+    return points.astype(np.float32)
+
+
+def uniform(n_samples=700, n_dims=5, seed=0):
+    return np.random.default_rng(seed).standard_normal((n_samples, n_dims)).astype(np.float32)
+
+
+def duplicated(n_samples=700, n_dims=6, seed=0):
+    """Every row many times over, so that most radii are 0."""
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((40, n_dims)).astype(np.float32)[rng.integers(40, size=n_samples)]
+
+
+def tied(n_samples=700, n_dims=7, seed=0):
+    """Signed unit vectors and their sums: a handful of distinct distances, all tied."""
+    rng = np.random.default_rng(seed)
+    points = rng.integers(-1, 2, size=(n_samples, n_dims)).astype(np.float32)
+    points[~points.any(axis=1), 0] = 1
+    return points
+
+
+def nearly_equal(n_samples=700, n_dims=16, seed=0):
+    """Two tight bundles: distances below what float32 products can tell apart."""
+    rng = np.random.default_rng(seed)
+    points = rng.standard_normal((2, n_dims))[rng.integers(2, size=n_samples)]
+    return points + 1e-6 * rng.standard_normal((n_samples, n_dims))
+
+
+def one_dimension(n_samples=700, seed=0):
+    return np.random.default_rng(seed).standard_normal((n_samples, 1))
+
+
+DATA = (clustered, uniform, duplicated, tied, nearly_equal, one_dimension)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Handing tiny tensors to threads costs far more than it gains, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=[(512, 4), (8, 2)], ids=["one block", "nested pools"])
+def sizes(request, monkeypatch):
+    """Run with the real sizes, and with sizes that nest a small problem five levels deep."""
+    block, fan_out = request.param
+    monkeypatch.setattr(kcenter, "BLOCK", block)
+    monkeypatch.setattr(kcenter, "FAN_OUT", fan_out)
+    if block < 512:
+        monkeypatch.setattr(kcenter_filter, "TILE", 32)
+
+
+class TestExact:
+    @pytest.mark.parametrize("device", DEVICES)
+    @pytest.mark.parametrize("precision", PRECISIONS)
+    @pytest.mark.parametrize("data", DATA)
+    def test_random_start(self, data, precision, device, sizes):
+        assert_exact(data(), 350, seed=3, precision=precision, device=device)
+
+    @pytest.mark.parametrize("precision", PRECISIONS)
+    @pytest.mark.parametrize("data", DATA)
+    def test_initial_indices(self, data, precision, sizes):
+        initial = [5, 699, 17, 0]
+        result = assert_exact(data(), 300, initial_indices=initial, precision=precision)
+        assert not np.isin(initial, result.order).any()
+
+    @pytest.mark.parametrize("data", DATA)
+    def test_all_points(self, data, sizes):
+        result = assert_exact(data(), 700)
+        assert sorted(result.order) == list(range(700))
+        result = assert_exact(data(), 697, initial_indices=[1, 2, 3])
+        assert sorted([1, 2, 3, *result.order]) == list(range(700))
+
+    @pytest.mark.parametrize("n_initial", [2, 70, 350])
+    def test_several_starts(self, n_initial, sizes):
+        assert_exact(clustered(), 350, n_initial=n_initial, seed=1)
+
+    def test_several_starts_with_duplicates(self, sizes):
+        assert_exact(duplicated(), 350, n_initial=300)
+
+    @pytest.mark.parametrize("n_samples", [1, 2, 511, 512, 513])
+    def test_around_the_block_size(self, n_samples):
+        assert_exact(uniform(n_samples), n_samples)
+
+    def test_several_tiles(self):
+        assert_exact(clustered(5000, 32), 2600, seed=2, precision="bf16")
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        points=hnp.arrays(
+            np.float32,
+            st.tuples(st.integers(1, 60), st.integers(1, 4)),
+            elements=st.sampled_from([-2.0, -1.0, -0.5, 0.5, 1.0, 1.5]),
+        ),
+        data=st.data(),
+    )
+    def test_any_small_input(self, points, data):
+        n_select = data.draw(st.integers(1, len(points)))
+        options = {
+            "seed": data.draw(st.integers(0, 5)),
+            "n_initial": data.draw(st.integers(1, n_select)),
+            "precision": data.draw(st.sampled_from(PRECISIONS)),
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kcenter, "BLOCK", 4)
+            patch.setattr(kcenter, "FAN_OUT", 2)
+            patch.setattr(kcenter_filter, "TILE", 8)
+            result = assert_exact(points, n_select, **options)
+            shorter = data.draw(st.integers(options["n_initial"], n_select))
+            prefix = kcenter_order(points, shorter, **options)
+            np.testing.assert_array_equal(prefix.order, result.order[:shorter])
+            resumed = kcenter_order(points, n_select, resume=prefix, **options)
+            np.testing.assert_array_equal(resumed.order, result.order)
+
+
+class TestProperties:
+    def test_prefix(self, sizes):
+        whole = kcenter_order(clustered(), 400, seed=5)
+        for n_select in (1, 2, 17, 399):
+            part = kcenter_order(clustered(), n_select, seed=5)
+            np.testing.assert_array_equal(part.order, whole.order[:n_select])
+            np.testing.assert_array_equal(part.radius, whole.radius[:n_select])
+
+    @pytest.mark.parametrize("n_initial", [1, 30])
+    def test_radius_does_not_increase_after_the_starts(self, n_initial):
+        radius = kcenter_order(clustered(), 600, n_initial=n_initial).radius
+        assert radius[0] == np.inf and np.isfinite(radius[1:]).all()
+        assert (np.diff(radius[n_initial:]) <= 0).all()
+
+    def test_no_pick_twice(self):
+        assert len(set(kcenter_order(duplicated(), 500).order)) == 500
+
+    def test_same_on_any_number_of_threads(self):
+        orders = []
+        for n_threads in (1, 2):
+            torch.set_num_threads(n_threads)  # the fixture above restores it
+            orders.append(kcenter_order(clustered(3000, 64), 1500).order)
+        np.testing.assert_array_equal(*orders)
+
+    def test_dtypes_and_memory_maps(self, tmp_path):
+        points = clustered()
+        np.save(tmp_path / "points.npy", points)
+        expected = kcenter_order(points, 100)
+        assert expected.order.dtype == np.int64 and expected.radius.dtype == np.float64
+        mapped = np.load(tmp_path / "points.npy", mmap_mode="r")
+        for same in (points.astype(np.float64), np.asfortranarray(points), mapped):
+            np.testing.assert_array_equal(kcenter_order(same, 100).order, expected.order)
+        np.testing.assert_array_equal(points, clustered())  # the input is left alone
+
+    def test_the_length_of_a_row_does_not_count(self):
+        points = clustered()
+        scaled = points.astype(np.float64) * 2.0 ** np.arange(-350, 350)[:, None]
+        np.testing.assert_array_equal(
+            kcenter_order(scaled, 90).order, kcenter_order(points, 90).order
+        )
+
+    def test_settings_of_the_caller_change_nothing(self):
+        expected = kcenter_order(nearly_equal(), 300).order
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("medium")  # bfloat16 products where the CPU has them
+        try:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                order = kcenter_order(nearly_equal(), 300).order
+            assert torch.get_float32_matmul_precision() == "medium"
+        finally:
+            torch.set_float32_matmul_precision(before)
+        np.testing.assert_array_equal(order, expected)
+
+
+class TestResume:
+    @pytest.mark.parametrize("with_state", [True, False])
+    @pytest.mark.parametrize("options", [{"n_initial": 3}, {"initial_indices": [4, 2]}])
+    def test_continues_as_if_never_stopped(self, options, with_state, sizes):
+        whole = kcenter_order(clustered(), 500, **options)
+        part = None
+        for n_select in (3, 100, 101, 400, 400, 500):
+            if part is not None and not with_state:
+                part = KCenterOrder(part.order, part.radius)
+            part = kcenter_order(clustered(), n_select, resume=part, **options)
+        np.testing.assert_array_equal(part.order, whole.order)
+        np.testing.assert_array_equal(part.radius, whole.radius)
+
+    def test_of_a_cut_order(self):
+        whole = kcenter_order(clustered(), 500)
+        cut = KCenterOrder(whole.order[:200], whole.radius[:200])
+        resumed = kcenter_order(clustered(), 500, resume=cut)
+        np.testing.assert_array_equal(resumed.order, whole.order)
+
+    def test_refuses_a_prefix_of_other_data(self):
+        prefix = kcenter_order(clustered(), 50)
+        with pytest.raises(InputError, match="same embeddings"):
+            kcenter_order(uniform(), 100, resume=prefix)
+        with pytest.raises(InputError, match="same embeddings"):
+            kcenter_order(clustered(800), 100, resume=prefix)
+        with pytest.raises(InputError, match="one of initial_indices"):
+            kcenter_order(clustered(), 100, resume=prefix, initial_indices=prefix.order[:1])
+        with pytest.raises(InputError, match="at most n_select 20"):
+            kcenter_order(clustered(), 20, resume=prefix)
+        with pytest.raises(InputError, match="radii"):
+            kcenter_order(clustered(), 90, resume=KCenterOrder(prefix.order, prefix.radius[1:]))
+
+
+class TestKnownBugs:
+    """What public implementations get wrong, one test each."""
+
+    def test_start_point_missing_or_not_selected(self):
+        result = kcenter_order(clustered(), 10, n_initial=3, seed=7)
+        expected = np.random.default_rng(7).choice(700, size=3, replace=False)
+        np.testing.assert_array_equal(result.order[:3], expected)
+
+    def test_seed_ignored(self):
+        starts = {int(kcenter_order(clustered(), 2, seed=seed).order[0]) for seed in range(20)}
+        assert len(starts) > 10
+        np.testing.assert_array_equal(
+            kcenter_order(clustered(), 50, seed=9).order,
+            kcenter_order(clustered(), 50, seed=9).order,
+        )
+
+    @pytest.mark.parametrize("initial_indices", [None, [], np.array([], dtype=np.int64)])
+    def test_first_batch_random(self, initial_indices):
+        """Nothing labelled yet: one start point is random and all the others are greedy."""
+        result = kcenter_order(clustered(), 50, initial_indices=initial_indices)
+        order, _ = brute_force(clustered(), 50, result.order[:1])
+        np.testing.assert_array_equal(result.order, order)
+
+    def test_order_lost(self):
+        """The result is a sequence by radius, not a set that was sorted by index."""
+        order = kcenter_order(clustered(), 100).order
+        assert isinstance(order, np.ndarray) and not (np.diff(order) > 0).all()
+
+    def test_projection(self):
+        """No random projection: two points that differ in one of 600 dimensions stay apart."""
+        points = np.zeros((602, 600))
+        points[np.arange(600), np.arange(600)] = 1
+        points[600:, 0] = 1
+        points[601, 599] = 1e-3
+        assert_exact(points, 602, initial_indices=[], seed=1)
+        last = kcenter_order(points, 601, initial_indices=[0])
+        assert last.order[-1] == 600 and last.radius[-1] == 0
+        assert last.order[-2] == 601 and last.radius[-2] == pytest.approx(1e-3, rel=1e-3)
+
+    def test_distance_matrix(self, monkeypatch):
+        """No n x n or budget x n matrix: no tensor above a tile or the data itself."""
+        sizes = []
+        products, exact = kcenter_filter.Filter.products, kcenter_filter.Distances.exact
+        monkeypatch.setattr(kcenter_filter, "TILE", 128)
+        monkeypatch.setattr(
+            kcenter_filter.Filter, "products",
+            lambda *args: sizes.append(products(*args).numel()) or products(*args),
+        )  # fmt: skip
+        monkeypatch.setattr(
+            kcenter_filter.Distances, "exact",
+            lambda *args: sizes.append(exact(*args).numel()) or exact(*args),
+        )  # fmt: skip
+        kcenter_order(clustered(3000), 2000, n_initial=600)
+        assert max(sizes) <= kcenter.BLOCK**2
+
+
+class TestErrors:
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_not_finite(self, value):
+        points = clustered(3000)
+        points[2917, 3] = value
+        with pytest.raises(InputError, match=r"row 2917 .* NaN or infinity"):
+            kcenter_order(points, 2)
+
+    def test_zero_row(self):
+        points = clustered(3000)
+        points[2917] = 0
+        with pytest.raises(InputError, match=r"row 2917 .* all zeros"):
+            kcenter_order(points, 2)
+
+    @pytest.mark.parametrize(
+        ("points", "message"),
+        [
+            (np.ones(5), r"\(5,\)"),
+            (np.ones((2, 2, 2)), r"\(2, 2, 2\)"),
+            ([[1.0, 2.0]], "NumPy array"),
+            (np.ones((3, 2), dtype=np.int64), "int64"),
+            (np.ones((3, 2), dtype=complex), "complex128"),
+            (np.empty((0, 4)), "empty"),
+            (np.empty((4, 0)), "empty"),
+        ],
+    )
+    def test_rank_and_dtype(self, points, message):
+        with pytest.raises(InputError, match=message):
+            kcenter_order(points, 1)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"n_select": 701}, "n_select 701 exceeds the 700"),
+            ({"n_select": 698, "initial_indices": [0, 1, 2]}, "n_select 698 exceeds the 697"),
+            ({"n_select": 0}, "n_select 0 must be at least 1"),
+            ({"n_select": 2.5}, "n_select 2.5 must be an integer"),
+            ({"n_initial": 0}, "n_initial 0 must be at least 1"),
+            ({"n_initial": 11}, "n_initial 11 exceeds n_select 10"),
+            ({"seed": -1}, "seed -1 must be at least 0"),
+            ({"initial_indices": [3, 700]}, "holds 700, outside the pool of 700"),
+            ({"initial_indices": [3, -1]}, "holds -1, outside"),
+            ({"initial_indices": [3, 5, 3]}, "holds 3 twice"),
+            ({"initial_indices": [0.5]}, "list of integers"),
+            ({"initial_indices": [[1, 2]]}, "list of integers"),
+            ({"precision": "float16"}, "precision 'float16' is unknown"),
+            ({"device": "abacus"}, "device 'abacus' does not work here"),
+        ],
+    )
+    def test_options(self, options, message):
+        with pytest.raises(InputError, match=message):
+            kcenter_order(clustered(), **{"n_select": 10, **options})
+
+
+class TestBounds:
+    """The two facts that exactness rests on, each against exact rational arithmetic."""
+
+    def test_canonical_rows(self):
+        points = np.concatenate([clustered(20, 7), tied(20), 1e-30 * uniform(20, 7)])
+        rows = canonical_rows(points)
+        assert rows.dtype == np.float32
+        for point, row in zip(points, rows, strict=True):
+            square = sum(Fraction(float(x)) ** 2 for x in point)
+            for x, got in zip(point, row, strict=True):
+                scaled = Fraction(float(got)) * 2**24
+                assert scaled.denominator == 1  # on the grid
+                # |got - x / norm| <= 2^-25, without a square root: compare the squares
+                step = Fraction(1, 2)
+                low, high = abs(scaled) - step, abs(scaled) + step
+                target = Fraction(float(x)) ** 2 / square * 2**48
+                assert max(low, 0) ** 2 <= target * (1 + Fraction(1, 2**40))
+                assert target <= high**2 * (1 + Fraction(1, 2**40))
+                assert scaled * Fraction(float(x)) >= 0
+
+    def test_float64_distances_are_exact(self):
+        points = canonical_rows(clustered(40, 33))
+        distances = kcenter_filter.Distances(torch.from_numpy(points), (torch.float32,))
+        everyone = torch.arange(40)
+        matrix = distances.exact(everyone, everyone)
+        pairs = distances.exact_pairs(everyone, everyone.flip(0))
+        whole = [[Fraction(float(x)) for x in row] for row in points]
+        for i in range(40):
+            for j in range(40):
+                exact = sum((x - y) ** 2 for x, y in zip(whole[i], whole[j], strict=True))
+                assert Fraction(matrix[i, j].item()) == exact
+            assert pairs[i] == matrix[i, 39 - i]
+
+    @pytest.mark.parametrize("device", DEVICES)
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    @pytest.mark.parametrize("n_dims", [1, 2, 31, 512, 3000])
+    def test_filter_error(self, n_dims, dtype, device):
+        """Equal signs and neighbouring rows make the rounding errors add up."""
+        base = np.abs(uniform(1, n_dims, seed=1)) + 0.5
+        points = np.concatenate([uniform(100, n_dims), base + 0.01 * uniform(100, n_dims)])
+        rows = torch.from_numpy(canonical_rows(points)).to(device)
+        everyone = torch.arange(200, device=device)
+        with kcenter_filter.reference_arithmetic(rows.device):
+            tested = kcenter_filter.Filter(rows, dtype)
+            exact = rows.double() @ rows.double().T
+            error = (tested.products(everyone, everyone).double() - exact).abs().max().item()
+        assert error <= tested.error
+        assert tested.error < {torch.float32: 2e-4, torch.bfloat16: 0.02}[dtype]
+
+    def test_a_filter_that_passes_too_much_falls_back_to_finer_ones(self, monkeypatch):
+        """bfloat16 cannot tell the points of a tight bundle apart, and float32 can."""
+        rng = np.random.default_rng(0)
+        points = np.ones(16) + 1e-3 * rng.standard_normal((900, 16))
+        used = []
+        products = kcenter_filter.Filter.products
+        monkeypatch.setattr(
+            kcenter_filter.Filter, "products",
+            lambda self, *args: used.append(self.points.dtype) or products(self, *args),
+        )  # fmt: skip
+        monkeypatch.setattr(kcenter, "BLOCK", 64)
+        assert_exact(points, 450, precision="bf16")
+        assert {torch.bfloat16, torch.float32} <= set(used)
