@@ -89,6 +89,15 @@ def from_csv(path: str | Path) -> Accuracies:
     return accuracies
 
 
+def count_seeds(accuracies: Accuracies) -> str:
+    """Tell how many seeds stand behind a cell, as "3 seeds" or "2 to 3 seeds"."""
+    counts = {len(runs) for by_method in accuracies.values() for runs in by_method.values()}
+    few, many = min(counts), max(counts)
+    if few < many:
+        return f"{few} to {many} seeds"
+    return "1 seed" if many == 1 else f"{many} seeds"
+
+
 def mean_and_sd(values: Iterable[float]) -> tuple[float, float | None]:
     """Mean and sample standard deviation (n - 1); None instead of the latter for one value."""
     values = np.fromiter(values, float)
@@ -116,17 +125,18 @@ def mean_over_budgets(accuracies: Accuracies) -> dict[str, dict[int, float]]:
 
     One number a seed, because the budgets of one seed share images and are not independent.
     """
-    collected: dict[str, dict[int, list[float]]] = {}
-    n_budgets = sum(BASELINE in by_method for by_method in accuracies.values())
-    for by_method in accuracies.values():
-        for method, by_seed in paired_differences(by_method).items():
-            for seed, difference in by_seed.items():
-                collected.setdefault(method, {}).setdefault(seed, []).append(difference)
-    return {
-        method: {seed: float(np.mean(values)) for seed, values in by_seed.items()
-                 if len(values) == n_budgets}
-        for method, by_seed in collected.items()
-    }  # fmt: skip
+    at_baseline = {b: runs for b, runs in accuracies.items() if BASELINE in runs}
+    pairs = [paired_differences(by_method) for by_method in at_baseline.values()]
+    over_budgets = {}
+    for method in METHODS:
+        # Seeds with a gap are left out: their mean would be over other budgets than the rest's.
+        by_budget = [pair.get(method.name, {}) for pair in pairs]
+        seeds = set.intersection(*map(set, by_budget)) if by_budget else ()
+        if seeds:
+            over_budgets[method.name] = {
+                seed: float(np.mean([pair[seed] for pair in by_budget])) for seed in sorted(seeds)
+            }
+    return over_budgets
 
 
 def summarise(differences: Mapping[int, float]) -> dict[str, float | int | None]:
@@ -178,9 +188,8 @@ def plot_learning_curves(accuracies: Accuracies, profile: str) -> Figure:
         else:
             _plot_differences(below, accuracies, method, style)
 
-    few, many = min(counts := _seed_counts(accuracies)), max(counts)
-    seeds = f"{many} seed{'s' * (many > 1)}" if few == many else f"{few} to {many} seeds"
-    band = "mean and ±1 standard deviation of " if many > 1 else ""
+    seeds = count_seeds(accuracies)
+    band = "" if seeds == "1 seed" else "mean and ±1 standard deviation of "
     above.set_title(f"Profile {profile}: {band}{seeds}")
     above.set_ylabel("test accuracy in %")
     above.legend(loc="lower right")
@@ -208,7 +217,3 @@ def _plot_differences(axis: Axes, accuracies: Accuracies, method: Method, style:
               for budget, pair in pairs.items() for difference in pair.values()]  # fmt: skip
     axis.plot(*np.array(points).T, color=method.color, marker=method.marker, markersize=4,
               alpha=0.6, linestyle="none")  # fmt: skip
-
-
-def _seed_counts(accuracies: Accuracies) -> set[int]:
-    return {len(runs) for by_method in accuracies.values() for runs in by_method.values()}

@@ -1,0 +1,88 @@
+"""Print the accuracy table and say where the pictures are.
+
+    python scripts/show_results.py [--root DIR]
+    python scripts/show_results.py --experiment NAME [--pictures DIR]
+
+The second form reads a DVC experiment, or any git revision, out of git and writes its pictures
+to DIR, so that the workspace stays as it is.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from zeroshot_al.curves import from_csv
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import atomic_path
+from zeroshot_al.stage import run_stage
+from zeroshot_al.tables import compare_with_random, plain_table
+
+CURVES_CSV = "plots/learning_curves.csv"
+PICTURES = {
+    "learning curves": "plots/learning_curves.png",
+    "class histograms": "plots/class_histograms.png",
+}
+
+
+def describe(root: Path) -> str:
+    """Tell the results under `root`, which holds plots/ as the repository does."""
+    accuracies = from_csv(root / CURVES_CSV)
+    pictures = {name: (root / path).resolve() for name, path in PICTURES.items()}
+    lines = [plain_table(accuracies), ""]
+    if comparison := compare_with_random(accuracies):
+        lines.append(
+            "Difference to Random in points, paired by seed, mean over the budgets, 95% interval:"
+        )
+        lines += [*(f"  {phrase}" for phrase in comparison), ""]
+    lines.append("Pictures:")
+    lines += [f"  {name:18}{path}" for name, path in pictures.items() if path.exists()]
+    return "\n".join(lines)
+
+
+def extract(experiment: str, directory: Path) -> None:
+    """Write what `describe` reads, out of a git revision or a DVC experiment's commit.
+
+    Raises
+    ------
+    InputError
+        If there is no such revision or experiment, or it lacks a file.
+    """
+    commit = _git("rev-parse", "--verify", "--quiet", f"{experiment}^{{commit}}")
+    if commit is None:
+        # DVC keeps an experiment under refs/exps/<2 digits>/<38 digits>/<name>.
+        found = _git("for-each-ref", "--sort=-committerdate", "--format=%(objectname)",
+                     f"refs/exps/*/*/{experiment}")  # fmt: skip
+        commit = (found or b"").split(b"\n")[0]
+    if not commit:
+        raise InputError(f"experiment {experiment!r} does not exist; `dvc exp list` names them")
+    for path in (CURVES_CSV, *PICTURES.values()):
+        content = _git("show", f"{commit.strip().decode()}:{path}")
+        if content is None:
+            raise InputError(f"{experiment} holds no {path}; run the pipeline to its end")
+        with atomic_path(directory / path) as temporary:
+            temporary.write_bytes(content)
+
+
+def _git(*arguments: str) -> bytes | None:
+    done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    return done.stdout if done.returncode == 0 else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--experiment")
+    parser.add_argument("--pictures", type=Path, default=Path("demo_results"))
+    options = parser.parse_args()
+    if options.experiment:
+        extract(options.experiment, options.pictures)
+    print(describe(options.pictures if options.experiment else options.root))
+
+
+if __name__ == "__main__":
+    run_stage(main)

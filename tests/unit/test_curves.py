@@ -1,0 +1,202 @@
+import json
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+
+import learning_curves
+from zeroshot_al.curves import (
+    from_csv,
+    mean_and_sd,
+    mean_over_budgets,
+    paired_differences,
+    plot_learning_curves,
+    read_accuracies,
+    summarise,
+)
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import read_json, write_json
+from zeroshot_al.methods import METHODS
+
+BUDGETS = (10, 20, 30)
+METHODS_BY_STAGE = {
+    "train_budget": ("moco", "simclr"),
+    "baseline_random": ("random",),
+    "baseline_coreset": ("coreset",),
+}
+
+
+def make_accuracies(budgets=BUDGETS, seeds=(0, 1, 2)):
+    rng = np.random.default_rng(4)
+    return {
+        budget: {
+            method.name: {seed: round(0.7 + budget / 200 + rng.normal(0, 0.01), 4)
+                          for seed in seeds}
+            for method in METHODS
+        }
+        for budget in budgets
+    }  # fmt: skip
+
+
+def write_workspace(accuracies, budget=BUDGETS[-1]):
+    """Write what the training stages write, and the params."""
+    for at, by_method in accuracies.items():
+        for stage, names in METHODS_BY_STAGE.items():
+            runs = {
+                name: [{"seed": seed, "accuracy": value} for seed, value in by_method[name].items()]
+                for name in names
+                if name in by_method
+            }
+            if runs:
+                write_json(f"metrics/{stage}/{at}.json", runs)
+    set_budget(budget)
+
+
+def set_budget(budget):
+    Path("params.yaml").write_text(
+        f"profile: demo\nbudget: {budget}\nbudgets: {list(BUDGETS)}\n"
+        "seeds: [0, 1, 2]\nprofiles: {}\n"
+    )
+
+
+@pytest.fixture
+def accuracies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    accuracies = make_accuracies()
+    write_workspace(accuracies)
+    return accuracies
+
+
+def test_stage_collects_every_accuracy(accuracies):
+    learning_curves.main()
+    assert from_csv("plots/learning_curves.csv") == accuracies
+    for budget, by_method in accuracies.items():
+        means = read_json(f"metrics/by_budget/{budget}.json")
+        assert list(means) == [method.name for method in METHODS]
+        for name, mean in means.items():
+            assert mean == pytest.approx(sum(by_method[name].values()) / 3, abs=1e-6)
+
+
+def test_differences_are_paired_by_seed(accuracies):
+    learning_curves.main()
+    paired = read_json("metrics/paired_differences.json")
+    assert len(paired["by_budget"]) == 3 * 3
+    for row in paired["by_budget"]:
+        runs = accuracies[row["budget"]]
+        differences = [runs[row["method"]][seed] - runs["random"][seed] for seed in (0, 1, 2)]
+        mean, sd = np.mean(differences), np.std(differences, ddof=1)
+        # 4.302653: Student's 97.5% quantile at 2 degrees of freedom, from a printed table.
+        half = 4.302653 * sd / math.sqrt(3)
+        found = [row[key] for key in ("mean", "sd", "low", "high", "n")]
+        assert found == pytest.approx([mean, sd, mean - half, mean + half, 3], abs=2e-6)
+    for row in paired["mean_over_budgets"]:
+        cells = [each["mean"] for each in paired["by_budget"] if each["method"] == row["method"]]
+        assert row["mean"] == pytest.approx(np.mean(cells), abs=2e-6)
+        assert paired[row["method"]] == row["mean"]
+
+
+def test_a_leftover_file_of_another_budget_stays_out(accuracies):
+    write_json("metrics/train_budget/15.json", {"moco": {"0": 0.1}, "simclr": {"0": 0.1}})
+    write_json("metrics/by_budget/15.json", {"moco": 0.1})
+    learning_curves.main()
+    assert set(from_csv("plots/learning_curves.csv")) == set(BUDGETS)
+    assert sorted(p.name for p in Path("metrics/by_budget").iterdir()) == [
+        "10.json", "20.json", "30.json"
+    ]  # fmt: skip
+
+
+def test_a_budget_outside_the_list_has_no_baselines(accuracies):
+    write_json("metrics/train_budget/15.json", {"moco": {"0": 0.7, "1": 0.8}, "simclr": {"0": 0.6}})
+    set_budget(15)
+    learning_curves.main()
+    assert read_json("metrics/by_budget/15.json") == {"moco": 0.75, "simclr": 0.6}
+    paired = read_json("metrics/paired_differences.json")
+    assert {row["budget"] for row in paired["by_budget"]} == set(BUDGETS)
+    set_budget(20)
+    learning_curves.main()
+    assert not Path("metrics/by_budget/15.json").exists()
+    assert 15 not in from_csv("plots/learning_curves.csv")
+
+
+def test_same_bytes_whatever_the_users_style(accuracies):
+    learning_curves.main()
+    first = Path("plots/learning_curves.png").read_bytes()
+    with matplotlib.rc_context({"font.size": 30, "savefig.dpi": 20}):
+        learning_curves.main()
+    assert Path("plots/learning_curves.png").read_bytes() == first
+
+
+def test_a_missing_file_names_itself_and_writes_nothing(accuracies):
+    Path("metrics/baseline_coreset/20.json").unlink()
+    with pytest.raises(InputError, match=r"metrics/baseline_coreset/20.json does not exist"):
+        learning_curves.main()
+    assert not Path("plots").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"random": {"0": 71.3}}, "accuracy 71.3 of random, seed 0, .* not a fraction from 0 to 1"),
+        ({"random": {"0": -0.1}}, "accuracy -0.1"),
+        ({"coreset": {"0": 0.5}}, r"holds \['coreset'\] instead of \['random'\]"),
+        ({"random": {}}, "with a seed or more each"),
+        ({}, r"holds \[\]"),
+    ],
+)
+def test_bad_metrics_are_refused(content, message, tmp_path):
+    path = tmp_path / "10.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        read_accuracies(path, ["random"])
+
+
+def test_nan_is_refused(tmp_path):
+    path = tmp_path / "10.json"
+    path.write_text('{"random": {"0": NaN}}')
+    with pytest.raises(InputError, match="accuracy nan"):
+        read_accuracies(path, ["random"])
+
+
+def test_both_spellings_of_a_metrics_file_read_alike(tmp_path):
+    write_json(tmp_path / "a.json", {"random": {"0": 0.5, "7": 1}})
+    runs = [{"seed": 0, "accuracy": 0.5}, {"seed": 7, "accuracy": 1}]
+    write_json(tmp_path / "b.json", {"random": runs})
+    read = [read_accuracies(tmp_path / name, ["random"]) for name in ("a.json", "b.json")]
+    assert read[0] == read[1] == {"random": {0: 0.5, 7: 1.0}}
+
+
+def test_one_value_has_no_spread():
+    assert mean_and_sd([0.25]) == (0.25, None)
+    assert mean_and_sd([1, 3]) == (2, pytest.approx(math.sqrt(2)))
+    assert summarise({0: 0.25}) == {"mean": 0.25, "sd": None, "low": None, "high": None, "n": 1}
+
+
+def test_only_common_seeds_are_paired():
+    by_method = {"moco": {0: 0.5, 1: 0.75}, "simclr": {9: 0.5}, "random": {1: 0.5, 2: 0.9}}
+    assert paired_differences(by_method) == {"moco": {1: 0.25}}
+    assert paired_differences({"moco": {0: 0.5}}) == {}
+
+
+def test_a_seed_missing_at_one_budget_is_left_out_of_the_mean():
+    by_budget = {
+        10: {"moco": {0: 0.75, 1: 0.9}, "random": {0: 0.5, 1: 0.1}},
+        20: {"moco": {0: 0.75}, "random": {0: 0.25, 1: 0.1}},
+        25: {"moco": {0: 0.1, 1: 0.1}},
+    }
+    assert mean_over_budgets(by_budget) == {"moco": {0: 0.375}}
+    assert mean_over_budgets({25: by_budget[25]}) == {}
+
+
+@pytest.mark.parametrize(("budgets", "seeds"), [((10,), (0,)), (BUDGETS, (0,)), (BUDGETS, (0, 1))])
+def test_line_per_method_and_mean_in_percent(budgets, seeds):
+    accuracies = make_accuracies(budgets, seeds)
+    above = plot_learning_curves(accuracies, "demo").axes[0]
+    assert len(above.lines) == len(METHODS)
+    for line, method in zip(above.lines, METHODS, strict=True):
+        assert line.get_color() == method.color
+        assert line.get_xdata().tolist() == list(budgets)
+        expected = [100 * np.mean(list(accuracies[b][method.name].values())) for b in budgets]
+        assert line.get_ydata() == pytest.approx(expected)
+    assert f"Profile demo: {'1 seed' if len(seeds) == 1 else 'mean'}" in above.get_title()

@@ -1,0 +1,166 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import class_histograms
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import read_csv, write_csv
+from zeroshot_al.histograms import (
+    class_counts,
+    class_names,
+    imbalance,
+    plot_class_histograms,
+    read_picks,
+    read_pool_labels,
+)
+from zeroshot_al.methods import METHODS
+
+TEMPLATES = Path(__file__).parents[2] / ".dvc/plots"
+N_POOL, REACH, SEEDS = 60, 30, (3, 5)
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """A pool of 60 images in 3 classes; random's orders reach all of it, Core-Set's 30."""
+    monkeypatch.chdir(tmp_path)
+    labels = [("cat", "dog", "owl")[i % 3] for i in range(N_POOL)]
+    ids = [f"train/{label}/{i}" for i, label in enumerate(labels)]
+    rows = [(image, "train", label) for image, label in zip(ids, labels, strict=True)]
+    write_csv("data/pool/index.csv", ["id", "split", "label"], [*rows, ("t", "test", "cat")])
+    # MoCo takes every cat first; SimCLR takes the classes in turn.
+    for name, order in {
+        "moco": sorted(range(N_POOL), key=lambda i: labels[i]),
+        "simclr": range(N_POOL),
+    }.items():
+        write_csv(
+            f"data/orders/{name}.csv",
+            ["rank", "index", "id", "radius"],
+            [(rank, i, ids[i], 1 / (rank + 1)) for rank, i in enumerate(order)],
+        )
+    rng = np.random.default_rng(0)
+    for name, length in {"random": N_POOL, "coreset": REACH}.items():
+        write_csv(
+            f"data/orders/{name}.csv",
+            ["seed", "rank", "index", "id"],
+            [(seed, rank, i, ids[i]) for seed in SEEDS
+             for rank, i in enumerate(rng.permutation(N_POOL)[:length])],
+        )  # fmt: skip
+    set_budget(15)
+    return tmp_path
+
+
+def set_budget(budget):
+    Path("params.yaml").write_text(
+        f"profile: demo\nbudget: {budget}\nbudgets: [10, {REACH}]\nseeds: [3, 5]\nprofiles: {{}}\n"
+    )
+
+
+def test_counts_equal_a_plain_count():
+    rng = np.random.default_rng(1)
+    labels = [f"c{i}" for i in rng.integers(0, 7, 500)]
+    orders = {seed: rng.permutation(500).tolist() for seed in range(3)}
+    counts = class_counts(orders, labels, 200)
+    assert counts.shape == (3, 7)
+    for seed, row in enumerate(counts):
+        picked = [labels[i] for i in orders[seed][:200]]
+        assert row.tolist() == [picked.count(name) for name in class_names(labels)]
+
+
+def test_a_class_never_picked_counts_zero():
+    assert class_counts({0: [0, 1]}, ["a", "a", "b"], 2).tolist() == [[2, 0]]
+
+
+def test_imbalance_is_of_each_seed_not_of_their_mean():
+    assert imbalance(np.array([[5, 5, 5]])) == 0
+    # Opposite draws average to a perfect balance that neither of them has.
+    assert imbalance(np.array([[2, 8], [8, 2]])) == pytest.approx(0.6)
+
+
+def test_numbers_sort_by_value():
+    assert class_names(["10", "9", "2", "2"]) == ["2", "9", "10"]
+    assert class_names(["dog", "cat", "3"]) == ["3", "cat", "dog"]
+
+
+def test_stage_writes_counts_picture_and_metric(workspace):
+    class_histograms.main()
+    rows = read_csv("plots/class_histograms.csv", ["method", "class", "count", "min", "max"])
+    counts = {(row["method"], row["class"]): float(row["count"]) for row in rows}
+    assert counts["moco", "cat"] == 15
+    assert counts["moco", "owl"] == 0
+    assert {counts["simclr", name] for name in ("cat", "dog", "owl")} == {5}
+    for method in METHODS:
+        assert sum(counts[method.name, name] for name in ("cat", "dog", "owl")) == 15
+    for row in rows:
+        assert int(row["min"]) <= float(row["count"]) <= int(row["max"])
+    metric = json.loads(Path("metrics/class_imbalance.json").read_text())
+    assert metric["simclr"] == 0 < metric["random"] < metric["moco"]
+    assert Path("plots/class_histograms.png").stat().st_size > 10_000
+
+
+def test_stage_writes_the_same_bytes_twice(workspace):
+    class_histograms.main()
+    first = Path("plots/class_histograms.png").read_bytes()
+    class_histograms.main()
+    assert Path("plots/class_histograms.png").read_bytes() == first
+
+
+def test_budget_above_coreset_leaves_its_panel_out(workspace):
+    set_budget(REACH + 1)
+    class_histograms.main()
+    metric = json.loads(Path("metrics/class_imbalance.json").read_text())
+    assert sorted(metric) == ["moco", "random", "simclr"]
+    figure = plot_class_histograms(
+        {m.name: None if m.name == "coreset" else np.full((1, 3), 20) for m in METHODS}, "abc", 60
+    )
+    assert "no order of 60 images" in figure.axes[3].texts[0].get_text()
+
+
+def test_budget_above_the_pool_is_refused(workspace):
+    set_budget(N_POOL + 1)
+    with pytest.raises(InputError, match="budget 61 exceeds the pool of 60; lower it"):
+        class_histograms.main()
+    assert not Path("plots").exists()
+
+
+def test_an_order_shorter_than_the_budget_is_refused(workspace):
+    with pytest.raises(InputError, match="budget 3 exceeds the 2 picks"):
+        class_counts({0: [0, 1]}, ["a", "b", "a"], 3)
+
+
+def test_an_order_of_another_pool_is_refused(workspace):
+    ids, _ = read_pool_labels("data/pool/index.csv")
+    ids[7] = "train/other"
+    with pytest.raises(InputError, match=r"index 7 of data/orders/moco.csv is not 'train/dog/7'"):
+        read_picks("data/orders/moco.csv", "moco", ids)
+    with pytest.raises(InputError, match="is not"):
+        read_picks("data/orders/random.csv", "random", ids[:9])
+
+
+def test_an_order_with_a_gap_is_refused(workspace):
+    path = Path("data/orders/simclr.csv")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:4] + lines[5:]))
+    ids, _ = read_pool_labels("data/pool/index.csv")
+    with pytest.raises(InputError, match=r"rank 4 of data/orders/simclr.csv should be 3"):
+        read_picks(path, "simclr", ids)
+
+
+@pytest.mark.parametrize("n_classes", [2, 10, 100])
+def test_any_number_of_classes_is_drawn(n_classes, tmp_path):
+    counts = {method.name: np.full((2, n_classes), 3) for method in METHODS}
+    classes = [f"class {i}" for i in range(n_classes)]
+    figure = plot_class_histograms(counts, classes, 3 * n_classes)
+    named = [text.get_text() for text in figure.axes[2].get_xticklabels()] == classes
+    assert named == (n_classes <= 20)
+
+
+def test_templates_draw_the_methods_as_the_pictures_do():
+    curves = json.loads((TEMPLATES / "learning_curves.json").read_text())
+    assert curves["encoding"]["color"]["scale"] == {
+        "domain": [method.name for method in METHODS],
+        "range": [method.color for method in METHODS],
+    }
+    histograms = json.loads((TEMPLATES / "class_histograms.json").read_text())
+    assert histograms["facet"]["sort"] == [method.name for method in METHODS]

@@ -1,0 +1,173 @@
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zeroshot_al.curves import CSV_HEADER, to_rows
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import write_csv, write_json
+from zeroshot_al.tables import markdown_results, plain_table, provenance_line
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+ACCURACIES = {
+    100: {
+        "moco": {0: 0.70, 1: 0.72},
+        "simclr": {0: 0.71, 1: 0.75},
+        "random": {0: 0.70, 1: 0.70},
+        "coreset": {0: 0.7301, 1: 0.73},
+    },
+    120: {"moco": {0: 0.8, 1: 0.8}, "simclr": {0: 0.81, 1: 0.81}},
+}
+PROVENANCE = {
+    "profile": "laptop",
+    "hardware": "2 cores",
+    "torch": "2.15.0",
+    "seeds": [0, 1],
+    "stage_minutes": {"pretrain_moco": 8.4, "train_budget": 60.2},
+}
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def call(root, monkeypatch):
+    """Run a script's main in `root`, without the seconds that a new process takes."""
+    monkeypatch.chdir(root)
+
+    def call(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        load(name).main()
+
+    return call
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_csv(tmp_path / "plots/learning_curves.csv", CSV_HEADER, to_rows(ACCURACIES))
+    (tmp_path / "plots/learning_curves.png").write_bytes(b"curves")
+    (tmp_path / "plots/class_histograms.png").write_bytes(b"histograms")
+    features = {"linear": 0.612, "knn": 0.634}
+    write_json(
+        tmp_path / "metrics/linear_eval.json",
+        {"moco": features, "simclr": features, "pixels": {"linear": 0.391, "knn": 0.454}},
+    )
+    write_json(tmp_path / "metrics/provenance.json", PROVENANCE)
+    readme = load("readme_results")
+    text = f"# Title\n\n{readme.BEGIN}\nold\n{readme.END}\n\nProse stays.\n"
+    (tmp_path / "README.md").write_text(text)
+    return tmp_path
+
+
+def test_best_as_shown_is_bold_ties_too():
+    rows = markdown_results(ACCURACIES).splitlines()
+    assert "| 100 | 71.0 ± 1.4 | **73.0 ± 2.8** | 70.0 ± 0.0 | **73.0 ± 0.0** |" in rows
+    assert "| 120 | 80.0 ± 0.0 | **81.0 ± 0.0** | - | - |" in rows
+
+
+def test_differences_to_random_stand_below():
+    # Student's 97.5% quantile at 1 degree of freedom is 12.706: 1 point +- 12.7062 x 1.
+    assert "- MoCo-v2 + k-center: +1.00 (-11.71 to +13.71)" in markdown_results(ACCURACIES)
+
+
+def test_plain_table_is_ascii_and_aligned():
+    lines = plain_table(ACCURACIES).splitlines()
+    assert lines[0] == "Test accuracy in %, mean +- standard deviation of 2 seeds:"
+    assert len({len(line) for line in lines[2:]}) == 1
+    assert " ".join(lines[3].split()) == "100 71.0 +- 1.4 73.0 +- 2.8 70.0 +- 0.0 73.0 +- 0.0"
+    assert plain_table(ACCURACIES).isascii()
+
+
+def test_one_seed_has_no_spread():
+    lines = plain_table({5: {"moco": {0: 0.5}}}).splitlines()
+    assert lines[0] == "Test accuracy in %, 1 seed:"
+    assert lines[3].split() == ["5", "50.0", "-", "-", "-"]
+    assert "±" not in markdown_results({5: {"moco": {0: 0.5}}})
+
+
+def test_provenance_line():
+    assert provenance_line(PROVENANCE) == (
+        "Profile `laptop`; seeds 0, 1; 2 cores; PyTorch 2.15.0; "
+        "69 minutes in all (pretrain_moco 8, train_budget 60)."
+    )
+    assert "not recorded" in provenance_line(None)
+
+
+def test_check_fails_until_written_and_when_a_metric_changes(root, call):
+    stale = r"README.md is older than the metrics; run scripts/readme_results.py"
+    with pytest.raises(InputError, match=stale):
+        call("readme_results", "--check")
+    assert "\nold\n" in (root / "README.md").read_text()
+
+    call("readme_results")
+    text = (root / "README.md").read_text(encoding="utf-8")
+    assert text.startswith("# Title\n")
+    assert text.endswith("\n\nProse stays.\n")
+    assert "\nold\n" not in text
+    assert "(plots/learning_curves.png)" in text
+    assert "| raw pixels | 39.1 | 45.4 |" in text
+    call("readme_results", "--check")
+    call("readme_results")
+    assert (root / "README.md").read_text(encoding="utf-8") == text
+
+    (root / "metrics/provenance.json").unlink()
+    with pytest.raises(InputError, match=stale):
+        call("readme_results", "--check")
+
+
+def test_check_exits_with_one_sentence(root):
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "readme_results.py", "--check"],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("readme_results: README.md is older than the metrics")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["none", "{END} {BEGIN}", "{BEGIN} {END} {END}", "{BEGIN}"])
+def test_markers_must_stand_once_and_in_order(text):
+    readme = load("readme_results")
+    with pytest.raises(InputError, match=r"README.md must hold .* once each; add them"):
+        readme.replace_block(text.format(BEGIN=readme.BEGIN, END=readme.END), "new")
+
+
+def test_show_results_of_a_directory(root):
+    shown = load("show_results").describe(root)
+    assert "73.0 +- 2.8" in shown
+    assert "MoCo-v2 + k-center: +1.00" in shown
+    assert str(root / "plots/class_histograms.png") in shown
+    (root / "plots/class_histograms.png").unlink()
+    assert "class_histograms" not in load("show_results").describe(root)
+
+
+def test_show_results_of_an_experiment_out_of_git(root, call, capsys):
+    def git(*arguments):
+        who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+        subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True)
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "run")
+    # Where DVC puts the commit of an experiment; the workspace then goes its own way.
+    git("update-ref", f"refs/exps/ab/{'c' * 38}/demo", "HEAD")
+    git("rm", "-qr", "plots")
+    git("commit", "-qm", "later")
+
+    call("show_results", "--experiment", "demo", "--pictures", "out")
+    shown = capsys.readouterr().out
+    assert "73.0 +- 2.8" in shown
+    assert (root / "out/plots/learning_curves.png").read_bytes() == b"curves"
+    assert str(root / "out/plots/learning_curves.png") in shown
+    assert not (root / "plots").exists()
+
+    with pytest.raises(InputError, match="experiment 'nope' does not exist"):
+        call("show_results", "--experiment", "nope")
+    with pytest.raises(InputError, match=r"HEAD holds no plots/learning_curves.csv"):
+        call("show_results", "--experiment", "HEAD")
