@@ -1,102 +1,160 @@
-"""Nearest-centre distances, exact, at the speed of a low-precision matrix product.
+"""Exact distances to the nearest centre at the speed of a low-precision matrix product.
 
-The squared distance of a point to a new centre matters only if it is below the point's bound, and
-of several new centres only the nearest matters. A cheap dot product with a *proven* error decides
-both for nearly all pairs; the few that it cannot rule out are evaluated in float64, which is exact
-on canonical rows (see `_kcenter_grid`). The filter's precision thus changes the time and never the
+The distance of a point to a new centre matters only if it is below the point's bound, and of
+several new centres only the nearest matters. A cheap product with a *proven* error decides both for
+nearly all pairs; the few that it cannot rule out are evaluated in float64, which is exact on
+canonical rows (see `_kcenter_input`). The filter's precision thus changes the time and never the
 result.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 
 TILE = 1024  # rows and columns of a product: 4 MiB, which stays in the cache
-DENSE = 64  # a float64 product beats evaluating single pairs from 1 candidate in 64 on
+DENSE = 128  # from 1 candidate in 128 on, a finer product beats evaluating single pairs
 BFLOAT16_GAIN = 1.3  # the smallest speed-up of the product that pays for more candidates
+MARGIN = 1 + 1e-5  # for the float64 roundings in the bounds themselves
 
 
+@dataclass(eq=False)
 class Filter:
-    """A copy of the points in one precision, and how far its dot products can be off.
+    """Vectors whose dot products tell squared distances, and how far those can be off.
 
-    Parameters
+    The filter moves each point a little, point i by at most ``moved[i]``. The product of row i with
+    column j is ``offset - D^2 / 2`` for the distance D of the two moved points, up to `error`, and
+    is then rounded to the type of the output. By the triangle inequality D differs from the true
+    distance by at most ``moved[i] + moved[j]``. That is why the norms belong into the product: an
+    error of the dot product alone would not shrink with the distance.
+
+    Attributes
     ----------
-    points : Tensor of shape (n_samples, n_dims), float32
-        Canonical rows.
-    dtype : torch.dtype
-        float32 (then nothing is copied) or bfloat16.
+    vectors : Tensor of shape (n_samples, n_dims + n_extra), float32 or bfloat16
+        A column takes its extra coordinates in the order (c, d, a, b) where a row has (a, b, c, d).
+    n_dims : int
+        Number of coordinates that are not extra ones.
+    moved : Tensor of shape (n_samples,), float64
+        How far the filter moved each point.
+    offset, error : float
+        As above, in squared distances of unit rows.
     """
 
-    def __init__(self, points: Tensor, dtype: torch.dtype):
-        self.points = points.to(dtype)
-        self.error = dot_error(points, self.points)
-        n_dims = points.shape[1]
+    vectors: Tensor
+    n_dims: int
+    moved: Tensor
+    offset: float
+    error: float
+
+    def __post_init__(self):
         # A fresh output costs up to a third of the product in page faults, so buffers are kept.
-        self._rows = self.points.new_empty(TILE * n_dims)
-        self._columns = self.points.new_empty(TILE * n_dims)
-        self._products = self.points.new_empty(TILE * TILE)
+        width = self.vectors.shape[1]
+        self._rows, self._columns, self._products = (
+            self.vectors.new_empty(size) for size in (TILE * width, TILE * width, TILE * TILE)
+        )
 
     def products(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Dot products (n_rows, n_columns) of at most TILE x TILE points; valid until next call."""
-        n_dims = self.points.shape[1]
-        left = self._rows[: len(rows) * n_dims].view(len(rows), n_dims)
-        right = self._columns[: len(columns) * n_dims].view(len(columns), n_dims)
-        torch.index_select(self.points, 0, rows, out=left)
-        torch.index_select(self.points, 0, columns, out=right)
+        """Products (n_rows, n_columns) of at most TILE x TILE points; valid until the next call."""
+        width = self.vectors.shape[1]
+        left = self._rows[: len(rows) * width].view(len(rows), width)
+        right = self._columns[: len(columns) * width].view(len(columns), width)
+        torch.index_select(self.vectors, 0, rows, out=left)
+        torch.index_select(self.vectors, 0, columns, out=right)
+        right[:, self.n_dims :] = right[:, self.n_dims :].roll(2, 1)
         out = self._products[: len(rows) * len(columns)].view(len(rows), len(columns))
         return torch.mm(left, right.T, out=out)
 
+    def floor(self, distance: Tensor, reach: Tensor) -> Tensor:
+        """Products below this prove that a point is farther than `distance` from the column.
 
-def dot_error(points: Tensor, low: Tensor) -> float:
-    r"""Bound the error of a dot product of two rows of `low` as one of two rows of `points`.
+        A true distance of at most u means D <= u + reach, hence an exact product of at least
+        ``offset - (u + reach)^2 / 2`` and a computed one of at least `error` less. Rounding is
+        monotonic: what is not below the floor is not below the rounded floor once it is rounded.
 
-    Let R bound the length of a row, r the length of its rounding residual, S = R + r, and
-    u = 2^-24. Three errors add up:
+        Parameters
+        ----------
+        distance, reach : Tensor of shape (n_rows,), float64
+            Bound u of the true distance; how far the row and any column were moved together.
+        """
+        return (self.offset - (distance + reach).square() / 2 - self.error).to(self.vectors.dtype)
 
-    1. Rounded factors: with x' = x + e and y' = y + f, |e|, |f| <= r,
-       ``|x'y' - xy| = |ey + xf + ef| <= 2 r R + r^2`` (Cauchy-Schwarz).
-    2. Float32 accumulation of d products, in any order, fused or not:
-       ``gamma_d |x'| |y'| <= gamma_d S^2`` with ``gamma_d = d u / (1 - d u)`` (Higham, Accuracy
-       and Stability of Numerical Algorithms, 2nd ed., section 3.1). bfloat16 products are exact in
-       float32, and no product of canonical rows is small enough to underflow.
-    3. The rounding of the output to bfloat16: the values are at most B = S^2 (1 + gamma_d); below
-       1 the spacing is at most 2^-8, so half of it is 2^-9; from 1 to B rounding moves a value by
-       no more than its distance to 1, at most B - 1.
+    def farthest(self, product: Tensor, reach: Tensor) -> Tensor:
+        """Upper bound (n_rows,), float64, of the true distance of a pair with this product.
 
-    For float32 r = 0 and the third is absent: d u up to the norm's deviation from 1.
+        The inverse of `floor`, after undoing the rounding of the output: a bfloat16 number is
+        within 2^-8 of its size of what was rounded, a float32 product is not rounded again.
+        """
+        product = product.double()
+        if self.vectors.dtype == torch.bfloat16:
+            product -= 2.0**-8 * product.abs()
+        return (2 * (self.offset - product + self.error)).clamp_(min=0).sqrt_() + reach
 
-    Parameters
-    ----------
-    points : Tensor of shape (n_samples, n_dims), float32
-        Canonical rows.
-    low : Tensor of shape (n_samples, n_dims), float32 or bfloat16
-        The same, rounded.
 
-    Returns
-    -------
-    float
-        The bound, in units of the dot product of unit rows.
+def float32_filter(points: Tensor, squared_norms: Tensor) -> Filter:
+    """Filter with the canonical rows themselves, without a copy.
+
+    ``xy = 1 - |x - y|^2 / 2 + (|x|^2 - 1) / 2 + (|y|^2 - 1) / 2``, so with the offset 1 the norms'
+    largest deviation from 1 is an error. Float32 accumulation of d products, in any order, fused or
+    not, adds at most ``gamma_d |x| |y|`` (see `_gamma`). No point is moved.
     """
-    longest = residual = 0.0
-    for exact, rounded in zip(_chunks(points), _chunks(low), strict=True):
-        longest = max(longest, exact.double().square().sum(1).max().item())
-        if low.dtype != points.dtype:
-            difference = exact.double() - rounded.double()
-            residual = max(residual, difference.square().sum(1).max().item())
-    # The squared sums may be rounded by d 2^-53; the factor covers that and the few roundings here.
-    margin = 1 + 1e-6
-    longest, residual = margin * longest**0.5, margin * residual**0.5
     n_dims = points.shape[1]
-    gamma = n_dims * 2.0**-24 / (1 - n_dims * 2.0**-24)
-    largest = (longest + residual) ** 2 * (1 + gamma)
-    error = 2 * residual * longest + residual**2 + gamma * (longest + residual) ** 2
-    if low.dtype == torch.bfloat16:
-        error += 2.0**-9 + max(0.0, largest - 1)
-    return margin * error
+    error = (squared_norms - 1).abs().max() + _gamma(n_dims, 2.0**-24) * squared_norms.max()
+    return Filter(
+        vectors=points,
+        n_dims=n_dims,
+        moved=squared_norms.new_zeros(1).expand(len(points)),
+        offset=1.0,
+        error=MARGIN * error.item(),
+    )
+
+
+def bfloat16_filter(points: Tensor) -> Filter:
+    """Filter with the rows rounded to bfloat16, after the mean is subtracted.
+
+    Distances do not change when all points are shifted alike, and the rounding is relative: rows
+    that share a large mean, as pooled activations do, are moved less when it is gone.
+
+    Let z be a rounded row and h = -|z|^2 / 2. The row (z, h, h', 1, 1), where h' is what the
+    rounding of h to bfloat16 loses, times the column (z, 1, 1, h, h') is -|z_i - z_j|^2 / 2: the
+    offset is 0, and `moved` is the length of the rounding residual, measured. Two errors remain:
+
+    1. Accumulation of d + 4 products, which are exact in float32. Their sizes sum to at most
+       ``|z_i| |z_j| + |h_i| + |h_j| <= 2 L^2`` with L the longest row, hence an error of at most
+       ``gamma_{d+4} 2 L^2``, with the unit 2^-23 since tensor cores truncate (Fasi et al. 2021).
+    2. What h + h' loses, measured, once for the row and once for the column.
+    """
+    n_samples, n_dims = points.shape
+    mean = points.mean(0).double()
+    vectors = points.new_ones((n_samples, n_dims + 4), dtype=torch.bfloat16)
+    moved = points.new_empty(n_samples, dtype=torch.float64)
+    lost = squared_length = moved.new_zeros(())
+    for exact, out, distance in zip(
+        _chunks(points), _chunks(vectors, points), _chunks(moved, points), strict=True
+    ):
+        centred = exact.double() - mean
+        out[:, :n_dims] = centred
+        rounded = out[:, :n_dims].double()
+        distance.copy_((centred - rounded).square_().sum(1).sqrt_())
+        half = rounded.square_().sum(1) / -2
+        out[:, n_dims] = half
+        out[:, n_dims + 1] = half - out[:, n_dims]
+        kept = out[:, n_dims].double() + out[:, n_dims + 1]
+        lost = torch.maximum(lost, (half - kept).abs().max())
+        squared_length = torch.maximum(squared_length, -2 * half.min())
+    error = 2 * lost + _gamma(n_dims + 4, 2.0**-23) * 2 * squared_length
+    return Filter(vectors, n_dims, moved.mul_(MARGIN), 0.0, MARGIN * error.item())
+
+
+def _gamma(n_terms: int, unit: float) -> float:
+    """n u / (1 - n u): bounds the relative error of a sum of n products of rounding unit u.
+
+    N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 2002, section 3.1.
+    """
+    return n_terms * unit / (1 - n_terms * unit)
 
 
 class Distances:
@@ -106,16 +164,18 @@ class Distances:
     ----------
     points : Tensor of shape (n_samples, n_dims), float32
         Canonical rows, on the device that computes.
-    dtypes : tuple of torch.dtype
-        Precisions of the filters, from the fastest to the finest.
+    bfloat16 : bool
+        Whether to filter in bfloat16 first; the float32 filter then takes what passes too much.
     """
 
-    def __init__(self, points: Tensor, dtypes: tuple[torch.dtype, ...]):
+    def __init__(self, points: Tensor, bfloat16: bool):
         self.points = points
-        self.filters = [Filter(points, dtype) for dtype in dtypes]
-        self.squared_norms = torch.cat([c.double().square().sum(1) for c in _chunks(points)])
-        self._smallest_norm = self.squared_norms.min().item()
-        self._norm_spread = self.squared_norms.max().item() - self._smallest_norm
+        self.squared_norms = points.new_empty(len(points), dtype=torch.float64)
+        for chunk, out in zip(_chunks(points), _chunks(self.squared_norms, points), strict=True):
+            out.copy_(chunk.double().square_().sum(1))
+        self.filters = [float32_filter(points, self.squared_norms)]
+        if bfloat16:
+            self.filters.insert(0, bfloat16_filter(points))
 
     def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
         """All squared distances (n_rows, n_columns), float64, by |x|^2 + |y|^2 - 2 xy."""
@@ -142,9 +202,9 @@ class Distances:
         rows, centres : Tensor of shape (n_rows,) and (n_centres,), int64
             Indices into the points.
         """
-        rows = rows[bounds[rows] > 0]
-        for columns in centres.split(TILE):
-            for tile in rows.split(TILE):
+        for tile in rows.split(TILE):
+            tile = tile[bounds[tile] > 0]
+            for columns in centres.split(TILE):
                 self._refresh_tile(bounds, tile, columns, self.filters)
 
     def _refresh_tile(
@@ -155,43 +215,28 @@ class Distances:
             nearest = self.exact(rows, columns).amin(1)
             bounds[rows] = torch.minimum(bounds[rows], nearest)
             return
-        products = filters[0].products(rows, columns)
-        largest = products.amax(1).float()
-        threshold = self._threshold(bounds[rows], rows, filters[0].error)
-        hit = (largest >= threshold).nonzero()[:, 0]
+        now = filters[0]
+        products = now.products(rows, columns)
+        largest = products.amax(1)
+        reach = now.moved[rows] + now.moved[columns].max()
+        distance = bounds[rows].sqrt()
+        hit = (largest >= now.floor(distance, reach)).nonzero()[:, 0]
         if not len(hit):
             return
-        # A centre can be the nearest only if its product is within both errors of the largest.
-        near_largest = largest - (2 * filters[0].error + self._norm_spread / 2 + 2.0**-22)
-        floor = torch.maximum(threshold, near_largest)[hit]
-        candidates = products[hit] >= floor[:, None]
+        rows, reach, distance = rows[hit], reach[hit], distance[hit]
+        # Only the nearest centre counts: a bound that the largest product proves is as good.
+        distance = torch.minimum(distance, now.farthest(largest[hit], reach))
+        candidates = products[hit] >= now.floor(distance, reach)[:, None]
         if DENSE * candidates.sum() > candidates.numel():
-            self._refresh_tile(bounds, rows[hit], columns, filters[1:])
+            self._refresh_tile(bounds, rows, columns, filters[1:])
             return
         row, column = candidates.nonzero().unbind(1)
-        row = rows[hit][row]
+        row = rows[row]
         bounds.scatter_reduce_(0, row, self.exact_pairs(row, columns[column]), "amin")
-
-    def _threshold(self, bounds: Tensor, rows: Tensor, error: float) -> Tensor:
-        """Filtered products below this (n_rows,), float32, prove that no bound falls.
-
-        A centre c lowers the bound b of x only if |x|^2 + |c|^2 - 2 xc < b, hence only if
-        xc > (|x|^2 + min |c|^2 - b) / 2, and a filtered product is at most `error` below xc. The
-        last term covers the rounding to float32, below 2^-23 for values below 2.
-        """
-        product = (self.squared_norms[rows] + self._smallest_norm - bounds) / 2
-        return (product - error - 2.0**-22).float()
-
-
-def filter_dtypes(precision: str, device: torch.device) -> tuple[torch.dtype, ...]:
-    """The filters for a precision: "float32", "bf16" or, by a probe, "auto"."""
-    if precision == "bf16" or (precision == "auto" and _bfloat16_pays(device)):
-        return torch.bfloat16, torch.float32
-    return (torch.float32,)
 
 
 @cache
-def _bfloat16_pays(device: torch.device) -> bool:
+def bfloat16_pays(device: torch.device) -> bool:
     """Whether a bfloat16 product is faster here: AMX, AVX512-BF16 and GPUs differ too much to list.
 
     A wrong answer under load costs time only; the order is the same.
@@ -211,7 +256,7 @@ def _bfloat16_pays(device: torch.device) -> bool:
 
 @contextmanager
 def reference_arithmetic(device: torch.device) -> Iterator[None]:
-    """Switch off, for a while, the user's settings under which the error bounds are not proven.
+    """Switch off, for a while, the caller's settings under which the error bounds do not hold.
 
     TF32 and bfloat16 emulation of float32 products, bfloat16 accumulation, and autocast.
     """
@@ -228,7 +273,7 @@ def reference_arithmetic(device: torch.device) -> Iterator[None]:
 
 
 def _chunks(tensor: Tensor, like: Tensor | None = None) -> tuple[Tensor, ...]:
-    """Split along the first axis into pieces whose rows, in float64, stay in the cache."""
+    """Split along the first axis into pieces for which rows of `like` in float64 fit the cache."""
     n_dims = (tensor if like is None else like).shape[1]
     elements = 1 << (16 if tensor.device.type == "cpu" else 22)
     return tensor.split(max(1, elements // n_dims))

@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from zeroshot_al._kcenter_filter import Distances, filter_dtypes, reference_arithmetic
+from zeroshot_al._kcenter_filter import Distances, bfloat16_pays, reference_arithmetic
 from zeroshot_al._kcenter_input import (
     canonical_rows,
     check_counts,
@@ -156,11 +156,12 @@ def kcenter_order(
     if resume is not None:
         check_prefix(resume, n_samples, n_select, initial, n_initial)
     where = check_device(device)
-    filters = filter_dtypes(check_precision(precision), where)
+    check_precision(precision)
+    bfloat16 = precision == "bf16" or (precision == "auto" and bfloat16_pays(where))
     quiet = None if progress else True  # None: silent off a terminal
     bar = tqdm(total=n_select, desc="k-center", unit="pick", disable=quiet)
     with reference_arithmetic(where), bar:
-        search = _Search(Distances(torch.from_numpy(points).to(where), filters), n_select, bar)
+        search = _Search(Distances(torch.from_numpy(points).to(where), bfloat16), n_select, bar)
         search.add_centres(initial)
         if resume is not None:
             search.restore(resume)
@@ -226,7 +227,8 @@ class _Search:
     def refresh(self, rows: Tensor) -> None:
         """Compare points with the centres that they have not been compared with yet."""
         seen = self.n_compared[rows]
-        for n_seen in seen[seen < len(self.centres)].unique().tolist():
+        counts = seen.bincount(minlength=len(self.centres))[: len(self.centres)]
+        for n_seen in counts.nonzero()[:, 0].tolist():
             behind = rows[seen == n_seen]
             self.distances.refresh(self.bounds, behind, self.indices(self.centres[n_seen:]))
             self.n_compared[behind] = len(self.centres)

@@ -389,7 +389,7 @@ class TestBounds:
 
     def test_float64_distances_are_exact(self):
         points = canonical_rows(clustered(40, 33))
-        distances = kcenter_filter.Distances(torch.from_numpy(points), (torch.float32,))
+        distances = kcenter_filter.Distances(torch.from_numpy(points), False)
         everyone = torch.arange(40)
         matrix = distances.exact(everyone, everyone)
         pairs = distances.exact_pairs(everyone, everyone.flip(0))
@@ -401,20 +401,27 @@ class TestBounds:
             assert pairs[i] == matrix[i, 39 - i]
 
     @pytest.mark.parametrize("device", DEVICES)
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    @pytest.mark.parametrize("bfloat16", [False, True])
     @pytest.mark.parametrize("n_dims", [1, 2, 31, 512, 3000])
-    def test_filter_error(self, n_dims, dtype, device):
-        """Equal signs and neighbouring rows make the rounding errors add up."""
+    def test_filter_error(self, n_dims, bfloat16, device):
+        """No pair is farther than `farthest` says, and none at its distance is below the floor.
+
+        Equal signs and neighbouring rows make the rounding errors add up.
+        """
         base = np.abs(uniform(1, n_dims, seed=1)) + 0.5
         points = np.concatenate([uniform(100, n_dims), base + 0.01 * uniform(100, n_dims)])
         rows = torch.from_numpy(canonical_rows(points)).to(device)
         everyone = torch.arange(200, device=device)
         with kcenter_filter.reference_arithmetic(rows.device):
-            tested = kcenter_filter.Filter(rows, dtype)
-            exact = rows.double() @ rows.double().T
-            error = (tested.products(everyone, everyone).double() - exact).abs().max().item()
-        assert error <= tested.error
-        assert tested.error < {torch.float32: 2e-4, torch.bfloat16: 0.02}[dtype]
+            distances = kcenter_filter.Distances(rows, bfloat16)
+            tested = distances.filters[0]
+            exact = distances.exact(everyone, everyone).sqrt()
+            products = tested.products(everyone, everyone)
+            reach = tested.moved[:, None] + tested.moved[None, :]
+            assert (products >= tested.floor(exact, reach)).all()
+            assert (tested.farthest(products, reach) >= exact).all()
+        assert tested.error < (2e-3 if bfloat16 else 2e-4)
+        assert tested.moved.max() < (2.0**-8 if bfloat16 else 1e-30)
 
     def test_a_filter_that_passes_too_much_falls_back_to_finer_ones(self, monkeypatch):
         """bfloat16 cannot tell the points of a tight bundle apart, and float32 can."""
@@ -424,7 +431,7 @@ class TestBounds:
         products = kcenter_filter.Filter.products
         monkeypatch.setattr(
             kcenter_filter.Filter, "products",
-            lambda self, *args: used.append(self.points.dtype) or products(self, *args),
+            lambda self, *args: used.append(self.vectors.dtype) or products(self, *args),
         )  # fmt: skip
         monkeypatch.setattr(kcenter, "BLOCK", 64)
         assert_exact(points, 450, precision="bf16")

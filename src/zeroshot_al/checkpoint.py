@@ -1,0 +1,122 @@
+"""Training state on disk: found again only by the same params, inputs and code."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zeroshot_al.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+
+def checkpoint_root() -> Path:
+    """Return where checkpoints lie: ``$ZEROSHOT_AL_CHECKPOINTS``, else ``.checkpoints``."""
+    return Path(os.environ.get("ZEROSHOT_AL_CHECKPOINTS", ".checkpoints"))
+
+
+def fingerprint(*inputs: object) -> str:
+    """Hash params, arrays and the code in use to 24 hex digits.
+
+    The code is the source of every module of this package that is imported, which for a stage is
+    exactly what DVC takes for its dependencies, and the version of torch.
+    """
+    digest = hashlib.sha256(torch.__version__.encode())
+    for name in sorted(sys.modules):
+        if name.partition(".")[0] == __package__:
+            file = sys.modules[name].__file__
+            digest.update(Path(file).read_bytes() if file else b"")
+    for value in inputs:
+        if isinstance(value, np.ndarray):
+            digest.update(f"{value.dtype} {value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).data)
+        else:
+            plain = asdict(value) if is_dataclass(value) else value
+            digest.update(json.dumps(plain, sort_keys=True).encode())
+        digest.update(b"|")
+    return digest.hexdigest()[:24]
+
+
+class Checkpoint:
+    """The state of one training in one safetensors file, replaced atomically.
+
+    Parameters
+    ----------
+    directory
+        Of this training alone; its name holds the fingerprint.
+    every_s
+        Saves closer together than this many seconds are skipped, so that tiny epochs do not
+        spend their time on the disk.
+    """
+
+    def __init__(self, directory: Path, every_s: float = 10.0) -> None:
+        self._file = directory / "state.safetensors"
+        self._every_s = every_s
+        self._saved_at = time.monotonic()
+
+    def save(self, step: int, modules: dict[str, torch.nn.Module],
+             optimizer: torch.optim.Optimizer, *, force: bool = False) -> None:  # fmt: skip
+        """Save the state after `step` steps, unless the last save is fresh."""
+        if not force and time.monotonic() - self._saved_at < self._every_s:
+            return
+        tensors = _tensors(modules)
+        for index, slots in optimizer.state_dict()["state"].items():
+            for slot, value in slots.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{index}.{slot}"] = value
+        with atomic_path(self._file) as temporary:
+            save_file({key: value.detach().contiguous() for key, value in tensors.items()},
+                      temporary, metadata={"step": str(step)})  # fmt: skip
+        self._saved_at = time.monotonic()
+
+    def restore(self, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer) -> int:
+        """Load the state in place and return the number of steps done, 0 without a checkpoint.
+
+        A file that cannot be read is discarded with a warning.
+        """
+        if not self._file.exists():
+            return 0
+        try:
+            with safe_open(self._file, framework="pt") as file:
+                step = int(file.metadata()["step"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            logger.warning("discarding the unreadable checkpoint %s (%s)", self._file, error)
+            self._file.unlink()
+            return 0
+        with torch.no_grad():
+            for key, target in _tensors(modules).items():
+                target.copy_(tensors[key])
+        state = optimizer.state_dict()
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, index, slot = key.split(".")
+                state["state"].setdefault(int(index), {})[slot] = value
+        optimizer.load_state_dict(state)
+        logger.info("continuing at step %d from %s", step, self._file)
+        return step
+
+
+def _tensors(modules: dict[str, torch.nn.Module]) -> dict[str, Tensor]:
+    """Return parameters and buffers, also those that a state dict leaves out (MoCo's queue)."""
+    return {
+        f"{name}.{key}": tensor
+        for name, module in modules.items()
+        for key, tensor in (*module.named_parameters(), *module.named_buffers())
+    }
+
+
+def discard(directory: Path) -> None:
+    """Remove the checkpoints of a stage that has written its outs."""
+    shutil.rmtree(directory, ignore_errors=True)

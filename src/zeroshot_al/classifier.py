@@ -1,0 +1,145 @@
+"""The model that spends the labels: a Wide ResNet with Cutout, trained from scratch."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zeroshot_al.augment_supervised import SupervisedViews, normalize, pixel_statistics
+from zeroshot_al.batches import BatchStream
+from zeroshot_al.checkpoint import Checkpoint
+from zeroshot_al.runtime import autocast, check_finite, generator_for, pick_device
+from zeroshot_al.schedule import learning_rate
+from zeroshot_al.wide_resnet import WideResNet
+
+logger = logging.getLogger(__name__)
+
+_INIT, _VIEWS = 0, 2  # purposes in `generator_for(seed, purpose, ...)`; 1 is the order of batches
+_LOG_STEPS = 50
+
+
+@dataclass(frozen=True)
+class ClassifierParams:
+    """Params section `classifier`; steps are optimiser steps, the same at every budget."""
+
+    depth: int
+    width: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    crop_px: int
+    pad_px: int
+    cutout_px: int
+
+
+class Classifier:
+    """A Wide ResNet and the pixel statistics that its inputs are standardised with."""
+
+    def __init__(self, params: ClassifierParams, n_classes: int, mean: Tensor, std: Tensor) -> None:
+        self.device = pick_device()
+        self.network = WideResNet(params.depth, params.width, n_classes).to(
+            self.device, memory_format=torch.channels_last
+        )
+        self._mean, self._std = mean.to(self.device), std.to(self.device)
+
+    def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
+        """Return the fraction of uint8 (n, h, w, 3) images given their int64 (n,) label."""
+        predicted = self._apply(self.network, images).argmax(dim=1)
+        return float((predicted.cpu() == torch.from_numpy(labels)).double().mean())
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Return float32 (n, n_features): the pre-final layer, which Core-Set measures in."""
+        return self._apply(self.network.features, images).float().cpu().numpy()
+
+    def _apply(self, function: nn.Module, images: np.ndarray, batch_size: int = 500) -> Tensor:
+        self.network.eval()
+        outputs = []
+        with torch.inference_mode(), autocast(self.device):
+            for start in range(0, len(images), batch_size):
+                batch = torch.from_numpy(images[start : start + batch_size]).to(self.device)
+                outputs.append(function(normalize(batch, self._mean, self._std)))
+        return torch.cat(outputs)
+
+
+def train_classifier(
+    images: np.ndarray,
+    labels: np.ndarray,
+    n_classes: int,
+    params: ClassifierParams,
+    seed: int,
+    checkpoint_dir: Path,
+    on_step: Callable[[int], object],
+) -> Classifier:
+    """Train a Wide ResNet from scratch with Cutout, flip and crop.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, h, w, 3), the labelled images.
+    labels
+        int64 (n,) class indices below `n_classes`.
+    params
+        See `ClassifierParams`.
+    seed
+        Initial weights, order of the batches and views are functions of it.
+    checkpoint_dir
+        Of this training alone; an interrupted training continues from it.
+    on_step
+        Called with the number of steps newly done.
+
+    Raises
+    ------
+    InputError
+        If the loss becomes NaN or infinite.
+
+    References
+    ----------
+    Zagoruyko and Komodakis, "Wide Residual Networks", 2016; DeVries and Taylor, "Cutout", 2017,
+    section 4.1: SGD with Nesterov momentum 0.9, the learning rate here on a cosine.
+    """
+    # Initial weights come from torch's global generator: the one place where it is seeded.
+    torch.manual_seed(generator_for(seed, _INIT).initial_seed())
+    on_device = torch.from_numpy(np.ascontiguousarray(images)).to(pick_device())
+    mean, std = pixel_statistics(on_device)
+    classifier = Classifier(params, n_classes, mean, std)
+    network, device = classifier.network, classifier.device
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=params.learning_rate, momentum=0.9, nesterov=True,
+        weight_decay=params.weight_decay, fused=True,
+    )  # fmt: skip
+    views = SupervisedViews(on_device, params.crop_px, params.pad_px, params.cutout_px, mean, std)
+    targets = torch.from_numpy(labels).to(device)
+    batches = BatchStream(len(images), params.batch_size, seed)
+    checkpoint = Checkpoint(checkpoint_dir)
+    modules = {"network": network}
+    first_step = checkpoint.restore(modules, optimizer)
+    on_step(first_step)
+
+    network.train()
+    recent_loss = torch.zeros((), device=device)
+    for step in range(first_step, params.steps):
+        rate = learning_rate(step, params.steps, params.learning_rate, params.warmup_steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        indices = batches.indices(step)
+        batch = views(indices, generator_for(seed, _VIEWS, step))
+        with autocast(device):
+            loss = nn.functional.cross_entropy(network(batch), targets[indices.to(device)])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        recent_loss += loss.detach()
+        # Reading the loss waits for the device, so it is read once in a while, not each step.
+        if (step + 1) % _LOG_STEPS == 0 or step + 1 == params.steps:
+            check_finite(float(recent_loss), "the classifier's loss", step, rate)
+            recent_loss.zero_()
+        if batches.ends_epoch(step):
+            checkpoint.save(step + 1, modules, optimizer)
+        on_step(1)
+    return classifier

@@ -1,0 +1,90 @@
+"""MoCo-v2: a queue of keys from a momentum encoder as negatives."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from lightly.loss import NTXentLoss
+from lightly.models.modules.heads import MoCoProjectionHead
+from lightly.models.utils import deactivate_requires_grad, update_momentum
+from torch import Tensor, nn
+
+from zeroshot_al.encoders import Encoder, EncoderParams
+from zeroshot_al.errors import InputError
+from zeroshot_al.pretrain import PretrainParams
+
+
+@dataclass(frozen=True)
+class MocoParams(PretrainParams):
+    """Params section `moco`; `key_splits` parts of a batch have their own BatchNorm statistics."""
+
+    momentum: float
+    queue_size: int
+    key_splits: int
+    symmetric: bool
+
+
+class Moco(nn.Module):
+    """Query encoder, momentum key encoder, queue.
+
+    The leak through BatchNorm: were a query and its key normalised with the statistics of the
+    same samples, the network could match them by the statistics. So the keys are shuffled and
+    encoded in `key_splits` parts, each with its own statistics, as on as many devices.
+
+    References
+    ----------
+    He et al., "Momentum Contrast", 2020, algorithm 1 and section 3.3 (shuffling BN); Chen et al.,
+    "Improved Baselines with Momentum Contrastive Learning", 2020 (MLP head).
+    The symmetric loss is that of the authors' CIFAR-10 demonstration.
+    """
+
+    def __init__(self, encoder: EncoderParams, params: MocoParams) -> None:
+        super().__init__()
+        if params.queue_size % params.batch_size:
+            raise InputError(
+                f"queue_size {params.queue_size} is not a multiple of the batch_size "
+                f"{params.batch_size}; change one of them in params.yaml"
+            )
+        if params.batch_size < 2 * params.key_splits:
+            raise InputError(
+                f"key_splits {params.key_splits} leaves parts of one sample in a batch of "
+                f"{params.batch_size}; lower it in params.yaml"
+            )
+        self.encoder = Encoder(encoder)
+        self.head = MoCoProjectionHead(
+            self.encoder.n_features, params.head_hidden, params.head_dims
+        )
+        self.key_encoder, self.key_head = copy.deepcopy((self.encoder, self.head))
+        deactivate_requires_grad(self.key_encoder)
+        deactivate_requires_grad(self.key_head)
+        self._loss = NTXentLoss(
+            params.temperature, memory_bank_size=(params.queue_size, params.head_dims)
+        )
+        self._momentum = params.momentum
+        self._key_splits = params.key_splits
+        self._symmetric = params.symmetric
+
+    def training_loss(self, first: Tensor, second: Tensor, generator: torch.Generator) -> Tensor:
+        """Update the key encoder, return the InfoNCE loss of two views, and queue the keys.
+
+        Each view is float32 (n, 3, h, w) in [0, 1]. The symmetric loss is the mean over both
+        roles of the views; it queues both sets of keys.
+        """
+        update_momentum(self.encoder, self.key_encoder, self._momentum)
+        update_momentum(self.head, self.key_head, self._momentum)
+        self.key_encoder.mean, self.key_encoder.std = self.encoder.mean, self.encoder.std
+        pairs = [(first, second), (second, first)] if self._symmetric else [(first, second)]
+        losses = []
+        for query_view, key_view in pairs:
+            queries = self.head(self.encoder(query_view)).float()
+            keys = self._keys(key_view, generator)
+            with torch.autocast(first.device.type, enabled=False):
+                losses.append(self._loss(queries, keys))
+        return torch.stack(losses).mean()
+
+    @torch.no_grad()
+    def _keys(self, views: Tensor, generator: torch.Generator) -> Tensor:
+        order = torch.randperm(len(views), generator=generator).to(views.device)
+        parts = views[order].chunk(self._key_splits)
+        shuffled = torch.cat([self.key_head(self.key_encoder(part)).float() for part in parts])
+        return torch.empty_like(shuffled).index_copy_(0, order, shuffled)

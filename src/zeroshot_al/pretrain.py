@@ -1,0 +1,133 @@
+"""The training loop that MoCo and SimCLR share: two views a step, SGD, a cosine, checkpoints."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from zeroshot_al.augment_contrastive import ViewParams, contrastive_views
+from zeroshot_al.augment_supervised import pixel_statistics
+from zeroshot_al.batches import BatchStream
+from zeroshot_al.checkpoint import Checkpoint
+from zeroshot_al.encoders import Encoder
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import read_json, write_json
+from zeroshot_al.runtime import autocast, check_finite, generator_for, pick_device
+from zeroshot_al.schedule import learning_rate
+
+logger = logging.getLogger(__name__)
+
+_INIT, _VIEWS = 0, 2  # purposes in `generator_for(seed, purpose, ...)`; 1 is the order of batches
+
+
+@dataclass(frozen=True)
+class PretrainParams:
+    """What the params sections `moco` and `simclr` have in common."""
+
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    warmup_epochs: int
+    weight_decay: float
+    temperature: float
+    head_hidden: int
+    head_dims: int
+    views: ViewParams
+
+
+class ContrastiveMethod(Protocol):
+    """What the loop needs of a method, a module with an `encoder`."""
+
+    encoder: Encoder
+
+    def training_loss(self, first: Tensor, second: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the scalar loss of two views, each float32 (n, 3, h, w) in [0, 1]."""
+
+
+def initial_weights(seed: int) -> None:
+    """Seed torch's global generator, which modules draw their initial weights from."""
+    torch.manual_seed(generator_for(seed, _INIT).initial_seed())
+
+
+def pretrain(
+    method: torch.nn.Module, images: np.ndarray, params: PretrainParams, checkpoint_dir: Path
+) -> list[tuple[int, float, float]]:
+    """Train a contrastive method's encoder in place.
+
+    Parameters
+    ----------
+    method
+        A `ContrastiveMethod`.
+    images
+        uint8 (n, h, w, 3), without labels.
+    params
+        See `PretrainParams`.
+    checkpoint_dir
+        Of this training alone; an interrupted training continues from it.
+
+    Returns
+    -------
+    list of (epoch, mean loss, learning rate at its end)
+        One row an epoch, counted from 1.
+
+    Raises
+    ------
+    InputError
+        If a batch is larger than the pool, or the loss becomes NaN or infinite.
+    """
+    if params.batch_size > len(images):
+        raise InputError(
+            f"batch_size {params.batch_size} exceeds the pool of {len(images)}; "
+            "lower it in params.yaml"
+        )
+    device = pick_device()
+    on_device = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    method.encoder.mean, method.encoder.std = pixel_statistics(on_device)
+    method.to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.SGD(
+        [weight for weight in method.parameters() if weight.requires_grad],
+        lr=params.learning_rate, momentum=0.9, weight_decay=params.weight_decay, fused=True,
+    )  # fmt: skip
+    batches = BatchStream(len(images), params.batch_size, params.seed)
+    epoch_steps = len(images) // params.batch_size
+    n_steps, warmup_steps = params.epochs * epoch_steps, params.warmup_epochs * epoch_steps
+    checkpoint, modules = Checkpoint(checkpoint_dir), {"method": method}
+    first_step = checkpoint.restore(modules, optimizer)
+    history_file = checkpoint_dir / "history.json"
+    # The history is written before its checkpoint and may be one epoch ahead of it.
+    history = [tuple(row) for row in read_json(history_file)["rows"]] if first_step else []
+    history = history[: first_step // epoch_steps]
+
+    epoch_loss = torch.zeros((), device=device)
+    bar = tqdm(total=n_steps, initial=first_step, desc="pretrain", unit="step", disable=None)
+    for step in range(first_step, n_steps):
+        rate = learning_rate(step, n_steps, params.learning_rate, warmup_steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        generator = generator_for(params.seed, _VIEWS, step)
+        batch = on_device[batches.indices(step).to(device)]
+        views = contrastive_views(torch.cat([batch, batch]), params.views, generator)
+        with autocast(device):
+            loss = method.training_loss(*views.chunk(2), generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        epoch_loss += loss.detach()
+        bar.update()
+        if (step + 1) % epoch_steps == 0:
+            # Reading the loss waits for the device: once an epoch.
+            mean_loss = float(epoch_loss) / epoch_steps
+            check_finite(mean_loss, "the contrastive loss", step, rate)
+            history.append(((step + 1) // epoch_steps, mean_loss, rate))
+            logger.info("epoch %d loss %.4f learning rate %.4g", *history[-1])
+            write_json(history_file, {"rows": history})
+            checkpoint.save(step + 1, modules, optimizer)
+            epoch_loss.zero_()
+    bar.close()
+    return history

@@ -1,0 +1,15 @@
+"""The learning rate of a step: a short linear warm-up, then half a cosine to zero."""
+
+from lightly.utils.scheduler import cosine_schedule
+
+
+def learning_rate(step: int, n_steps: int, peak: float, warmup_steps: int) -> float:
+    """Return the learning rate of `step` (0-based).
+
+    References
+    ----------
+    Loshchilov and Hutter, "SGDR", 2017, equation 5, without restarts.
+    """
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return cosine_schedule(step - warmup_steps, n_steps - warmup_steps + 1, peak, 0.0)
