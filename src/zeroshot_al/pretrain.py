@@ -22,6 +22,8 @@ from zeroshot_al.schedule import learning_rate
 
 logger = logging.getLogger(__name__)
 
+HISTORY_HEADER = ("epoch", "loss", "learning_rate")
+
 _INIT, _VIEWS = 0, 2  # purposes in `generator_for(seed, purpose, ...)`; 1 is the order of batches
 
 

@@ -1,0 +1,47 @@
+"""Run the iterative Core-Set: a random first batch, then train, embed, extend, train again.
+
+Reads   data/pool/
+Writes  metrics/baseline_coreset/<budget>.json for each of `budgets`, data/orders/coreset.csv
+Params  budgets, seeds, profiles.<profile>.classifier
+Paper   section 5.3, figure 2
+"""
+
+from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
+from zeroshot_al.classifier import ClassifierParams
+from zeroshot_al.files import write_csv, write_json
+from zeroshot_al.jobs import run_jobs
+from zeroshot_al.params import load_experiment, load_section
+from zeroshot_al.pool import check_budgets, load_pool
+from zeroshot_al.stage import run_stage
+from zeroshot_al.trainings import coreset_chain
+
+
+def main() -> None:
+    """Run the stage."""
+    experiment = load_experiment()
+    budgets, seeds = experiment.budgets, experiment.seeds
+    params = load_section("classifier", ClassifierParams)
+    pool = load_pool("data/pool")
+    check_budgets(budgets, pool.n_train)
+    code = fingerprint(params, budgets, pool.images, pool.train_labels, pool.test_labels)
+    directory = checkpoint_root() / "baseline_coreset" / code
+    jobs = [("data/pool", budgets, params, seed, directory / str(seed)) for seed in seeds]
+    n_steps = params.steps * len(budgets) * len(seeds)
+    chains = dict(zip(seeds, run_jobs(coreset_chain, jobs, n_steps, "core-set"), strict=True))
+    for position, budget in enumerate(budgets):
+        runs = [
+            {"seed": seed, "accuracy": accuracies[position]}
+            for seed, (_, accuracies) in chains.items()
+        ]
+        write_json(f"metrics/baseline_coreset/{budget}.json", {"coreset": runs})
+    rows = (
+        (seed, rank, index, pool.ids[index])
+        for seed, (picks, _) in chains.items()
+        for rank, index in enumerate(picks)
+    )
+    write_csv("data/orders/coreset.csv", ("seed", "rank", "index", "id"), rows)
+    discard(directory)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,49 @@
+"""Train the same classifier on nested random subsets, one permutation a seed.
+
+Reads   data/pool/
+Writes  metrics/baseline_random/<budget>.json for each of `budgets`, data/orders/random.csv
+Params  budgets, seeds, profiles.<profile>.classifier
+Paper   section 5.3, figure 2
+"""
+
+from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
+from zeroshot_al.classifier import ClassifierParams
+from zeroshot_al.files import write_csv, write_json
+from zeroshot_al.jobs import run_jobs
+from zeroshot_al.params import load_experiment, load_section
+from zeroshot_al.pool import check_budgets, load_pool
+from zeroshot_al.stage import run_stage
+from zeroshot_al.trainings import random_order, score_picks
+
+
+def main() -> None:
+    """Run the stage."""
+    experiment = load_experiment()
+    params = load_section("classifier", ClassifierParams)
+    pool = load_pool("data/pool")
+    check_budgets(experiment.budgets, pool.n_train)
+    orders = {seed: random_order(pool.n_train, seed) for seed in experiment.seeds}
+    code = fingerprint(params, pool.images, pool.train_labels, pool.test_labels)
+    directory = checkpoint_root() / "baseline_random" / code
+    cases = [(budget, seed) for budget in experiment.budgets for seed in experiment.seeds]
+    jobs = [
+        ("data/pool", orders[seed][:budget], params, seed, directory / f"{budget}-{seed}")
+        for budget, seed in cases
+    ]
+    accuracies = run_jobs(score_picks, jobs, params.steps * len(jobs), "random")
+    by_budget: dict[int, list] = {budget: [] for budget in experiment.budgets}
+    for (budget, seed), accuracy in zip(cases, accuracies, strict=True):
+        by_budget[budget].append({"seed": seed, "accuracy": accuracy})
+    for budget, runs in by_budget.items():
+        write_json(f"metrics/baseline_random/{budget}.json", {"random": runs})
+    rows = (
+        (seed, rank, index, pool.ids[index])
+        for seed, order in orders.items()
+        for rank, index in enumerate(order)
+    )
+    write_csv("data/orders/random.csv", ("seed", "rank", "index", "id"), rows)
+    discard(directory)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,44 @@
+"""Order the whole pool by greedy k-center on each method's embeddings, once.
+
+Reads   data/embeddings/, data/pool/index.csv
+Writes  data/orders/moco.csv, data/orders/simclr.csv (rank, index, id, radius); any prefix is the
+        selection for that budget
+Params  profiles.<profile>.kcenter
+Paper   section 4, algorithm 1
+"""
+
+from dataclasses import dataclass
+
+from zeroshot_al.files import read_npy, write_csv
+from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.params import load_section
+from zeroshot_al.pool import load_pool
+from zeroshot_al.stage import run_stage
+
+
+@dataclass(frozen=True)
+class KcenterParams:
+    """Params section `kcenter`: how many random start points, and the seed that draws them."""
+
+    n_initial: int
+    seed: int
+
+
+def main() -> None:
+    """Run the stage."""
+    params = load_section("kcenter", KcenterParams)
+    ids = load_pool("data/pool").train_ids
+    for method in ("moco", "simclr"):
+        embeddings = read_npy(f"data/embeddings/{method}.npy", memory_map=True)[: len(ids)]
+        found = kcenter_order(
+            embeddings, len(ids), n_initial=params.n_initial, seed=params.seed, progress=True
+        )
+        rows = (
+            (rank, index, ids[index], f"{radius:.9g}")
+            for rank, (index, radius) in enumerate(zip(found.order, found.radius, strict=True))
+        )
+        write_csv(f"data/orders/{method}.csv", ("rank", "index", "id", "radius"), rows)
+
+
+if __name__ == "__main__":
+    run_stage(main)

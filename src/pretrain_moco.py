@@ -1,0 +1,33 @@
+"""Pretrain the encoder with MoCo-v2 on the pool's images, without labels.
+
+Reads   data/pool/images.npy
+Writes  models/moco.safetensors, plots/pretrain/moco.csv
+Params  profiles.<profile>.{encoder, moco}
+Paper   section 5.2
+"""
+
+from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
+from zeroshot_al.encoders import EncoderParams, save_encoder
+from zeroshot_al.files import write_csv
+from zeroshot_al.moco import Moco, MocoParams
+from zeroshot_al.params import load_section
+from zeroshot_al.pool import load_pool
+from zeroshot_al.pretrain import HISTORY_HEADER, initial_weights, pretrain
+from zeroshot_al.stage import run_stage
+
+
+def main() -> None:
+    """Run the stage."""
+    encoder, params = load_section("encoder", EncoderParams), load_section("moco", MocoParams)
+    images = load_pool("data/pool").train_images
+    directory = checkpoint_root() / "pretrain_moco" / fingerprint(encoder, params, images)
+    initial_weights(params.seed)
+    method = Moco(encoder, params)
+    history = pretrain(method, images, params, directory)
+    write_csv("plots/pretrain/moco.csv", HISTORY_HEADER, history)
+    save_encoder("models/moco.safetensors", method.encoder)
+    discard(directory)
+
+
+if __name__ == "__main__":
+    run_stage(main)

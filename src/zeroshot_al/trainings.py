@@ -1,0 +1,104 @@
+"""Train on picked images and score on the test images: one training, and one Core-Set chain."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zeroshot_al.classifier import Classifier, ClassifierParams, train_classifier
+from zeroshot_al.files import read_json, write_json
+from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.pool import Pool, load_pool
+
+OnStep = Callable[[int], object]
+
+
+def random_order(n_samples: int, seed: int) -> np.ndarray:
+    """Return an int64 (n_samples,) permutation; its prefixes are nested random subsets."""
+    return np.random.default_rng(seed).permutation(n_samples)
+
+
+def score_picks(
+    pool_dir: str, picks: np.ndarray, params: ClassifierParams, seed: int,
+    checkpoint_dir: Path, on_step: OnStep,
+) -> float:  # fmt: skip
+    """Train from scratch on the picked images and return the accuracy on all test images.
+
+    Parameters
+    ----------
+    pool_dir
+        A path, because a worker process maps the pool into memory for itself.
+    picks
+        int64 (budget,) pool indices. Their order does not matter: they are sorted, so that the
+        same set gives the same model.
+    params, seed, checkpoint_dir, on_step
+        As for `train_classifier`. A finished training is not repeated.
+    """
+    finished = checkpoint_dir / "accuracy.json"
+    if finished.exists():
+        on_step(params.steps)
+        return read_json(finished)["accuracy"]
+    pool = load_pool(pool_dir)
+    classifier = _train(pool, picks, params, seed, checkpoint_dir, on_step)
+    accuracy = classifier.accuracy(pool.test_images, pool.test_labels)
+    write_json(finished, {"accuracy": accuracy})
+    return accuracy
+
+
+def coreset_chain(
+    pool_dir: str, budgets: Sequence[int], params: ClassifierParams, seed: int,
+    checkpoint_dir: Path, on_step: OnStep,
+) -> tuple[list[int], list[float]]:  # fmt: skip
+    """Run iterative Core-Set: train, embed the pool by the model, extend by k-center, again.
+
+    Parameters
+    ----------
+    pool_dir, params, seed, checkpoint_dir, on_step
+        As for `score_picks`; a chain continues at the round that was interrupted.
+    budgets
+        Increasing; the first batch is the random baseline's of the same seed.
+
+    Returns
+    -------
+    picks : list of int
+        Pool indices in the order of selection, ``max(budgets)`` of them.
+    accuracies : list of float
+        Test accuracy at each budget.
+
+    References
+    ----------
+    Sener and Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach",
+    2018, algorithm 1, with the pre-final layer as features. Each round trains from scratch.
+    """
+    pool = load_pool(pool_dir)
+    state_file = checkpoint_dir / "chain.json"
+    if state_file.exists():
+        state = read_json(state_file)
+        picks, accuracies = state["picks"], state["accuracies"]
+        on_step(params.steps * len(accuracies))
+    else:
+        picks, accuracies = random_order(pool.n_train, seed)[: budgets[0]].tolist(), []
+    for turn in range(len(accuracies), len(budgets)):
+        classifier = _train(
+            pool, np.array(picks), params, seed, checkpoint_dir / str(turn), on_step
+        )
+        accuracies.append(classifier.accuracy(pool.test_images, pool.test_labels))
+        if turn + 1 < len(budgets):
+            extension = kcenter_order(
+                classifier.embed(pool.train_images), budgets[turn + 1] - len(picks),
+                initial_indices=picks,
+            )  # fmt: skip
+            picks.extend(extension.order.tolist())
+        write_json(state_file, {"picks": picks, "accuracies": accuracies})
+    return picks, accuracies
+
+
+def _train(
+    pool: Pool, picks: np.ndarray, params: ClassifierParams, seed: int, checkpoint_dir: Path,
+    on_step: OnStep,
+) -> Classifier:  # fmt: skip
+    picks = np.sort(picks)
+    return train_classifier(
+        pool.train_images[picks], pool.train_labels[picks], len(pool.classes), params, seed,
+        checkpoint_dir, on_step,
+    )  # fmt: skip
