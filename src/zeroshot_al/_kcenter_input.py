@@ -164,6 +164,8 @@ def check_device(device: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"device {device!r} does not work here ({reason}); use 'cpu'") from None
+    if found.type not in ("cpu", "cuda"):  # the others lack float64 or are untested
+        raise InputError(f"device {device!r} is not supported; use 'cpu' or 'cuda'")
     return found
 
 

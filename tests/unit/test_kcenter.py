@@ -360,6 +360,7 @@ class TestErrors:
             ({"initial_indices": [[1, 2]]}, "list of integers"),
             ({"precision": "float16"}, "precision 'float16' is unknown"),
             ({"device": "abacus"}, "device 'abacus' does not work here"),
+            ({"device": "meta"}, "device 'meta' is not supported"),
         ],
     )
     def test_options(self, options, message):
