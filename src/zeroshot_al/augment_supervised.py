@@ -16,6 +16,8 @@ class SupervisedViews:
         uint8 (n, h, w, 3), on the device that trains.
     crop_px, pad_px, cutout_px
         Side of the view, zero padding before the crop, side of the square cut out (0: none).
+    flip_rate
+        Share of views that are mirrored; 0 where left and right differ, as for digits.
     mean, std
         float32 (3,), of the pool's pixels in [0, 1].
 
@@ -31,7 +33,14 @@ class SupervisedViews:
     """
 
     def __init__(
-        self, images: Tensor, crop_px: int, pad_px: int, cutout_px: int, mean: Tensor, std: Tensor
+        self,
+        images: Tensor,
+        crop_px: int,
+        pad_px: int,
+        flip_rate: float,
+        cutout_px: int,
+        mean: Tensor,
+        std: Tensor,
     ) -> None:
         height, width = images.shape[1:3]
         if crop_px > min(height, width) + 2 * pad_px:
@@ -41,6 +50,7 @@ class SupervisedViews:
             )
         self._padded = functional.pad(images, (0, 0, pad_px, pad_px, pad_px, pad_px))
         self._crop_px = crop_px
+        self._flip_rate = flip_rate
         self._cutout_px = cutout_px
         self._mean = mean.to(images.device)
         self._std = std.to(images.device)
@@ -54,7 +64,7 @@ class SupervisedViews:
         height, width = self._padded.shape[1:3]
         top = torch.randint(height - crop + 1, (n, 1), generator=generator)
         left = torch.randint(width - crop + 1, (n, 1), generator=generator)
-        flip = torch.rand((n, 1), generator=generator) < 0.5
+        flip = torch.rand((n, 1), generator=generator) < self._flip_rate
         centre = torch.randint(crop, (n, 2), generator=generator)
 
         steps = torch.arange(crop)

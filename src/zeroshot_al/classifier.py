@@ -35,6 +35,7 @@ class ClassifierParams:
     weight_decay: float
     crop_px: int
     pad_px: int
+    flip_rate: float
     cutout_px: int
 
 
@@ -62,7 +63,7 @@ class Classifier:
         outputs = []
         with torch.inference_mode(), autocast(self.device):
             for start in range(0, len(images), batch_size):
-                batch = torch.from_numpy(images[start : start + batch_size]).to(self.device)
+                batch = torch.tensor(images[start : start + batch_size], device=self.device)
                 outputs.append(function(normalize(batch, self._mean, self._std)))
         return torch.cat(outputs)
 
@@ -113,7 +114,9 @@ def train_classifier(
         network.parameters(), lr=params.learning_rate, momentum=0.9, nesterov=True,
         weight_decay=params.weight_decay, fused=True,
     )  # fmt: skip
-    views = SupervisedViews(on_device, params.crop_px, params.pad_px, params.cutout_px, mean, std)
+    views = SupervisedViews(
+        on_device, params.crop_px, params.pad_px, params.flip_rate, params.cutout_px, mean, std
+    )
     targets = torch.from_numpy(labels).to(device)
     batches = BatchStream(len(images), params.batch_size, seed)
     checkpoint = Checkpoint(checkpoint_dir)

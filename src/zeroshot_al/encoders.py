@@ -109,8 +109,8 @@ def extract_features(
     features = np.empty((len(images), encoder.n_features), dtype=np.float32)
     with torch.inference_mode():
         for start in tqdm(range(0, len(images), batch_size), "embed", disable=None):
-            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size]))
-            views = batch.to(device).permute(0, 3, 1, 2).float() / 255
+            batch = torch.tensor(images[start : start + batch_size], device=device)
+            views = batch.permute(0, 3, 1, 2).float() / 255
             features[start : start + len(batch)] = encoder(views).cpu().numpy()
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):

@@ -62,7 +62,7 @@ def read_json(path: str | Path) -> dict:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run the stage that writes it") from None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise InputError(f"{path} is not JSON ({error}); run the stage that writes it") from None
 
 
@@ -83,6 +83,8 @@ def read_csv(path: str | Path, header: Sequence[str]) -> list[dict[str, str]]:
             return list(reader)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run the stage that writes it") from None
+    except (csv.Error, UnicodeDecodeError, IsADirectoryError) as error:
+        raise InputError(f"{path} is not CSV ({error}); run the stage that writes it") from None
 
 
 def read_npy(path: str | Path, *, memory_map: bool = False) -> np.ndarray:

@@ -42,6 +42,7 @@ def load_experiment(path: str | Path = "params.yaml") -> Experiment:
         strictly increasing, or if a seed is negative or repeated.
     """
     document = _read(path)
+    _active_profile(document, path)
     experiment = _build(
         Experiment, {key: value for key, value in document.items() if key != "profiles"}, str(path)
     )
@@ -68,15 +69,20 @@ def load_section(section: str, cls: type[T], path: str | Path = "params.yaml") -
     InputError
         If the profile or a key is unknown, missing or of the wrong type.
     """
-    document = _read(path)
-    profile, profiles = document.get("profile"), document.get("profiles", {})
-    if profile not in profiles:
+    profile, sections = _active_profile(_read(path), path)
+    _check_keys(set(SECTIONS), sections, f"profiles.{profile} of {path}")
+    return _build(cls, sections[section], f"profiles.{profile}.{section} of {path}")
+
+
+def _active_profile(document: dict, path: str | Path) -> tuple[str, object]:
+    profile, profiles = document.get("profile"), document.get("profiles")
+    if not isinstance(profiles, dict) or not profiles:
+        raise InputError(f"profiles of {path} must hold one profile at least; restore it from git")
+    if not isinstance(profile, str) or profile not in profiles:
         raise InputError(
             f"profile {profile!r} does not exist; choose {_one_of(profiles)} in {path}"
         )
-    sections = profiles[profile]
-    _check_keys(set(SECTIONS), sections, f"profiles.{profile} of {path}")
-    return _build(cls, sections[section], f"profiles.{profile}.{section} of {path}")
+    return profile, profiles[profile]
 
 
 def _read(path: str | Path) -> dict:
@@ -84,7 +90,7 @@ def _read(path: str | Path) -> dict:
         document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run from the repository's root") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise InputError(f"{path} must hold keys and values; restore it from git")

@@ -89,7 +89,7 @@ def pretrain(
             "lower it in params.yaml"
         )
     device = pick_device()
-    on_device = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    on_device = torch.tensor(images, device=device)
     method.encoder.mean, method.encoder.std = pixel_statistics(on_device)
     method.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(

@@ -28,7 +28,7 @@ def run_stage(main: Callable[..., None], *args: object) -> None:
             sys.exit(f"{name}: the disk is full ({error.filename or 'no file named'}); "
                      "free some space and run again: finished work is kept")  # fmt: skip
         if error.errno in (errno.EACCES, errno.EROFS):
-            sys.exit(f"{name}: {error.filename} cannot be written; change its permissions")
+            sys.exit(f"{name}: {error.filename}: {error.strerror}; change its permissions")
         raise
     except KeyboardInterrupt:
-        sys.exit(f"{name}: interrupted; run again to continue from the last checkpoint")
+        sys.exit(f"{name}: interrupted; run again to continue, what is finished is kept")
