@@ -51,6 +51,7 @@ from zeroshot_al.errors import InputError
 
 BLOCK = 512  # points whose mutual distances are all computed
 FAN_OUT = 4  # how many times larger a pool is than the pool inside it
+BFLOAT16_DIMS = 256  # below, the product is too small a part of the time to pay for the copy
 
 # How good a point is as the next pick: its squared distance, then the smaller index.
 Rank = tuple[float, int]
@@ -113,7 +114,8 @@ def kcenter_order(
     seed : int
         Seed of the NumPy generator that draws the start points.
     precision : {"auto", "float32", "bf16"}
-        Precision of the filter. "auto" times a product and takes the one that is faster here.
+        Precision of the filter. "auto" takes float32 for short rows and else times a product of
+        each and takes the faster one.
     device : str or torch.device
         "cpu", "cuda" or "cuda:k"; "auto" is a GPU where there is one.
     progress : bool
@@ -157,7 +159,9 @@ def kcenter_order(
         check_prefix(resume, n_samples, n_select, initial, n_initial)
     where = check_device(device)
     check_precision(precision)
-    bfloat16 = precision == "bf16" or (precision == "auto" and bfloat16_pays(where))
+    bfloat16 = precision == "bf16" or (
+        precision == "auto" and points.shape[1] >= BFLOAT16_DIMS and bfloat16_pays(where)
+    )
     quiet = None if progress else True  # None: silent off a terminal
     bar = tqdm(total=n_select, desc="k-center", unit="pick", disable=quiet)
     with reference_arithmetic(where), bar:
