@@ -28,6 +28,7 @@ class ClassifierParams:
 
     depth: int
     width: int
+    stem_stride: int
     steps: int
     batch_size: int
     learning_rate: float
@@ -44,7 +45,7 @@ class Classifier:
 
     def __init__(self, params: ClassifierParams, n_classes: int, mean: Tensor, std: Tensor) -> None:
         self.device = pick_device()
-        self.network = WideResNet(params.depth, params.width, n_classes).to(
+        self.network = WideResNet(params.depth, params.width, n_classes, params.stem_stride).to(
             self.device, memory_format=torch.channels_last
         )
         self._mean, self._std = mean.to(self.device), std.to(self.device)

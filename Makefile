@@ -1,0 +1,45 @@
+# Thin names over pip, dvc, pytest and ruff.
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+export PATH := $(BIN):$(PATH)
+# The digits have 1,400 train images: budgets of a tenth to a half of them, as of CIFAR-10's 50,000.
+DEMO := -S profile=demo -S budget=560 -S 'budgets=[140,210,280,350,420,490,560,630,700]'
+# DVC writes an experiment as a git commit, and needs a name for its author.
+export GIT_AUTHOR_NAME ?= zeroshot-al
+export GIT_AUTHOR_EMAIL ?= zeroshot-al@localhost
+export GIT_COMMITTER_NAME ?= $(GIT_AUTHOR_NAME)
+export GIT_COMMITTER_EMAIL ?= $(GIT_AUTHOR_EMAIL)
+# In a temporary workspace an experiment finds its checkpoints and raw data here all the same.
+export ZEROSHOT_AL_CHECKPOINTS ?= $(CURDIR)/.checkpoints
+export ZEROSHOT_AL_DATA ?= $(CURDIR)/data/raw
+
+.PHONY: demo test lint repro bench clean
+
+demo: .venv/installed  ## the whole pipeline on scikit-learn's digits, minutes, no network
+	dvc exp run --temp --force --name demo $(DEMO)
+	python scripts/show_results.py --experiment demo
+
+test: .venv/installed-dev lint  ## all tests, on 2 cores in minutes
+	pytest -m "not slow"
+
+lint: .venv/installed-dev
+	ruff check .
+	ruff format --check .
+
+repro: .venv/installed  ## the active profile of params.yaml: only what is stale
+	dvc repro
+
+bench: .venv/installed  ## side-by-side timings, into docs/benchmarks
+	python benchmarks/kcenter.py
+
+clean:  ## what can be made again, but for data, models and DVC's cache
+	rm -rf .venv .checkpoints .pytest_cache .ruff_cache .hypothesis demo_results dvc_plots
+
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
