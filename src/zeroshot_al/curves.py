@@ -192,7 +192,7 @@ def plot_learning_curves(accuracies: Accuracies, profile: str) -> Figure:
     band = "" if seeds == "1 seed" else "mean and ±1 standard deviation of "
     above.set_title(f"Profile {profile}: {band}{seeds}")
     above.set_ylabel("test accuracy in %")
-    above.legend(loc="lower right")
+    above.legend(loc="best")
     below.set_title("Difference to Random, paired: mean, and a point for each seed")
     below.set_ylabel("percentage points")
     below.set_xlabel("labelled images")
