@@ -91,7 +91,7 @@ def start(function, *args) -> multiprocessing.Process:
     return process
 
 
-def kill_when(process: multiprocessing.Process, ready, timeout_s: float = 120.0) -> None:
+def kill_when(process: multiprocessing.Process, ready, timeout_s: float = 600.0) -> None:
     """Kill -9 the process as soon as ``ready()`` holds."""
     deadline = time.monotonic() + timeout_s
     while not ready():

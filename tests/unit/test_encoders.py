@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import torch
+
+from tiny_training import ENCODER, noise, view_params, weights
+from zeroshot_al.augment_contrastive import contrastive_views
+from zeroshot_al.encoders import (
+    Encoder,
+    EncoderParams,
+    extract_features,
+    load_encoder,
+    save_encoder,
+)
+from zeroshot_al.errors import InputError
+from zeroshot_al.runtime import generator_for
+
+CPU = torch.device("cpu")
+
+
+def make(seed=0):
+    """An encoder whose BatchNorm statistics and weights are not the initial ones."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = Encoder(ENCODER)
+    encoder.mean, encoder.std = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.3, 0.4])
+    with torch.no_grad():
+        encoder(contrastive_views(torch.from_numpy(noise(16)), view_params(), generator_for(0)))
+    return encoder
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "n_features"),
+    [("resnet-9", 0.125, 64), ("resnet-18", 1.0, 512), ("resnet-34", 0.5, 256),
+     ("resnet-50", 0.25, 512)],
+)  # fmt: skip
+def test_n_features_is_what_comes_out(name, width, n_features):
+    with torch.device("meta"):
+        encoder = Encoder(EncoderParams(name, width)).eval()
+        features = encoder(torch.zeros(2, 3, 12, 20))
+    assert encoder.n_features == n_features
+    assert features.shape == (2, n_features)
+
+
+def test_the_stem_keeps_the_resolution():
+    encoder = Encoder(ENCODER).eval()
+    assert encoder.stem(torch.zeros(1, 3, 32, 32)).shape[2:] == (32, 32)
+
+
+def test_save_and_load_give_the_same_encoder_frozen(tmp_path):
+    encoder = make()
+    save_encoder(tmp_path / "new" / "encoder.safetensors", encoder)
+    loaded = load_encoder(tmp_path / "new" / "encoder.safetensors", ENCODER)
+    assert weights(loaded) == weights(encoder)
+    assert not loaded.training
+    assert not any(weight.requires_grad for weight in loaded.parameters())
+
+
+def test_the_same_encoder_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        save_encoder(tmp_path / f"{name}.safetensors", make())
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "params", [EncoderParams("resnet-9", 0.25), EncoderParams("resnet-18", 0.125)]
+)
+def test_another_architecture_is_refused(tmp_path, params):
+    save_encoder(tmp_path / "e.safetensors", make())
+    pattern = rf"e\.safetensors holds another encoder than {params.name} of width {params.width}"
+    with pytest.raises(InputError, match=pattern):
+        load_encoder(tmp_path / "e.safetensors", params)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 5, 100, 5000, -1])
+def test_a_truncated_file_is_refused(tmp_path, n_bytes):
+    file = tmp_path / "e.safetensors"
+    save_encoder(file, make())
+    file.write_bytes(file.read_bytes()[:n_bytes])
+    with pytest.raises(InputError, match=r"e\.safetensors is not a whole safetensors file"):
+        load_encoder(file, ENCODER)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"e\.safetensors does not exist; run the stage"):
+        load_encoder(tmp_path / "e.safetensors", ENCODER)
+
+
+def test_features_are_float32_and_those_of_the_network():
+    encoder, images = make(), noise(7)
+    features = extract_features(encoder, images, CPU)
+    assert features.shape == (7, encoder.n_features)
+    assert features.dtype == np.float32
+    with torch.no_grad():
+        expected = encoder.eval()(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    # More than the 8 significant bits of bf16.
+    rounded = torch.from_numpy(features).bfloat16().float().numpy()
+    assert (rounded != features)[features != 0].mean() > 0.9
+
+
+def test_features_depend_on_the_image_alone():
+    encoder, images = make(), noise(7)
+    whole = extract_features(encoder, images, CPU)
+    np.testing.assert_allclose(extract_features(encoder, images, CPU, 3), whole, atol=1e-5)
+    np.testing.assert_allclose(extract_features(encoder, images[4:5], CPU), whole[4:5], atol=1e-5)
+    assert extract_features(encoder, images, CPU).tobytes() == whole.tobytes()
+
+
+def test_extracting_leaves_every_weight_and_buffer(tmp_path):
+    save_encoder(tmp_path / "e.safetensors", make())
+    encoder = load_encoder(tmp_path / "e.safetensors", ENCODER)
+    before = weights(encoder)
+    # Even if someone has put it back into training, where BatchNorm collects statistics.
+    extract_features(encoder.train(), noise(7), CPU)
+    assert weights(encoder) == before
+
+
+def test_images_may_be_a_read_only_memory_map(tmp_path, recwarn):
+    np.save(tmp_path / "images.npy", noise(5))
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    features = extract_features(make(), mapped, CPU, 2)
+    np.testing.assert_array_equal(features, extract_features(make(), noise(5), CPU, 2))
+    assert not [w for w in recwarn if "not writable" in str(w.message)]
+
+
+def test_nan_weights_are_reported_with_the_image():
+    encoder = make()
+    with torch.no_grad():
+        encoder.stem[0].weight[0, 0, 0, 0] = torch.nan
+    with pytest.raises(InputError, match=r"embedding of image 0 is not finite \(4 in all\)"):
+        extract_features(encoder, noise(4), CPU)
