@@ -1,0 +1,224 @@
+import logging
+import os
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tiny_training import classifier_params, noise, view_params, weights
+from zeroshot_al.checkpoint import Checkpoint, checkpoint_root, discard, fingerprint
+from zeroshot_al.runtime import generator_for
+
+LAYOUT = (
+    "momentum comes back in another memory layout than channels_last weights, "
+    "and the fused SGD walks through both as they lie"
+)
+SHARED = "a buffer that two modules share is saved under one of its names and asked for under both"
+
+
+class Network(nn.Module):
+    """Convolution, BatchNorm, and a queue that a state dict leaves out."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.layers = nn.Sequential(
+                nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)
+            )
+            self.layers(torch.zeros(2, 3, 5, 5))
+        self.register_buffer("queue", torch.zeros(6), persistent=False)
+        self.register_buffer("place", torch.zeros(1, dtype=torch.long), persistent=False)
+
+    def forward(self, x):
+        loss = self.layers(x).square().mean() + self.queue.mean()
+        self.queue[self.place % 6] = loss.detach()
+        self.place += 1
+        return loss
+
+
+def make(memory_format, seed=0):
+    network = Network(seed).to(memory_format=memory_format)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3, fused=True
+    )
+    return network, optimizer
+
+
+def train(network, optimizer, steps):
+    for step in steps:
+        loss = network(torch.rand(4, 3, 5, 5, generator=generator_for(0, step)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def save(directory, network, optimizer, step):
+    Checkpoint(directory).save(step, {"network": network}, optimizer, force=True)
+
+
+@pytest.mark.parametrize(
+    "memory_format",
+    [
+        torch.contiguous_format,
+        pytest.param(torch.channels_last, marks=pytest.mark.xfail(strict=True, reason=LAYOUT)),
+    ],
+)
+def test_a_training_continues_as_if_uninterrupted(tmp_path, memory_format):
+    whole, optimizer = make(memory_format)
+    train(whole, optimizer, range(12))
+
+    network, optimizer = make(memory_format)
+    train(network, optimizer, range(5))
+    save(tmp_path, network, optimizer, 5)
+    resumed, optimizer = make(memory_format, seed=1)  # other initial weights: all must be restored
+    assert Checkpoint(tmp_path).restore({"network": resumed}, optimizer) == 5
+    assert weights(resumed) == weights(network)
+    train(resumed, optimizer, range(5, 12))
+    assert weights(resumed) == weights(whole)
+
+
+def test_saving_does_not_disturb_the_training(tmp_path):
+    whole, optimizer = make(torch.channels_last)
+    train(whole, optimizer, range(6))
+    network, optimizer = make(torch.channels_last)
+    for step in range(6):
+        train(network, optimizer, [step])
+        save(tmp_path, network, optimizer, step + 1)
+    assert weights(network) == weights(whole)
+
+
+def test_several_modules_keep_apart(tmp_path):
+    modules = {"first": Network(0), "second": Network(1)}
+    optimizer = torch.optim.SGD(modules["first"].parameters(), lr=0.1)
+    Checkpoint(tmp_path).save(3, modules, optimizer, force=True)
+    restored = {"first": Network(2), "second": Network(3)}
+    optimizer = torch.optim.SGD(restored["first"].parameters(), lr=0.1)
+    assert Checkpoint(tmp_path).restore(restored, optimizer) == 3
+    assert {name: weights(module) for name, module in restored.items()} == {
+        name: weights(module) for name, module in modules.items()
+    }
+
+
+@pytest.mark.xfail(strict=True, raises=KeyError, reason=SHARED)
+def test_modules_that_share_a_buffer(tmp_path):
+    # As MoCo's key encoder shares the pixel statistics of the query encoder.
+    modules = {"query": nn.BatchNorm1d(3), "key": nn.BatchNorm1d(3)}
+    modules["key"].running_mean = modules["query"].running_mean
+    pair = {"pair": nn.ModuleDict(modules)}
+    optimizer = torch.optim.SGD(modules["query"].parameters(), lr=0.1)
+    Checkpoint(tmp_path).save(1, pair, optimizer, force=True)
+    fresh = nn.ModuleDict({"query": nn.BatchNorm1d(3), "key": nn.BatchNorm1d(3)})
+    optimizer = torch.optim.SGD(fresh["query"].parameters(), lr=0.1)
+    assert Checkpoint(tmp_path).restore({"pair": fresh}, optimizer) == 1
+
+
+@pytest.mark.parametrize("damage", ["half", "empty", "garbage"])
+def test_a_damaged_file_is_discarded_with_a_warning(tmp_path, caplog, damage):
+    network, optimizer = make(torch.contiguous_format)
+    train(network, optimizer, range(2))
+    save(tmp_path, network, optimizer, 2)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes({"half": whole[: len(whole) // 2], "empty": b"", "garbage": b"x" * 99}[damage])
+    fresh, optimizer = make(torch.contiguous_format, seed=1)
+    before = weights(fresh)
+    with caplog.at_level(logging.WARNING):
+        assert Checkpoint(tmp_path).restore({"network": fresh}, optimizer) == 0
+    assert "discarding the unreadable checkpoint" in caplog.text
+    assert weights(fresh) == before
+    assert not file.exists()
+
+
+def test_without_a_file_nothing_is_restored(tmp_path):
+    network, optimizer = make(torch.contiguous_format)
+    assert Checkpoint(tmp_path / "none").restore({"network": network}, optimizer) == 0
+
+
+def test_a_save_soon_after_another_is_skipped(tmp_path):
+    network, optimizer = make(torch.contiguous_format)
+    modules = {"network": network}
+    seldom, always = Checkpoint(tmp_path / "a", every_s=1e6), Checkpoint(tmp_path / "b", every_s=0)
+    for step in (1, 2):
+        seldom.save(step, modules, optimizer)
+        always.save(step, modules, optimizer)
+    assert not (tmp_path / "a").exists()
+    assert Checkpoint(tmp_path / "b").restore(modules, optimizer) == 2
+    seldom.save(3, modules, optimizer, force=True)
+    assert Checkpoint(tmp_path / "a").restore(modules, optimizer) == 3
+    assert [file.name for file in (tmp_path / "a").iterdir()] == ["state.safetensors"]
+
+
+def test_the_fingerprint_changes_with_every_input():
+    images = noise(3)
+    inputs = [
+        (classifier_params(), images),
+        (classifier_params(learning_rate=0.2), images),
+        (classifier_params(), noise(3, seed=1)),
+        (classifier_params(), images[:2]),
+        (classifier_params(), images.reshape(3, 4, 16, 3)),
+        (classifier_params(), images.view(np.int8)),
+        (images, classifier_params()),
+        (classifier_params(),),
+        (view_params(), images),
+        (classifier_params(), images, 0),
+        (classifier_params(), images, [0]),
+        (classifier_params(), images, "0"),
+    ]
+    prints = [fingerprint(*each) for each in inputs]
+    assert len(set(prints)) == len(prints)
+    assert all(len(each) == 24 and int(each, 16) >= 0 for each in prints)
+
+
+def test_the_fingerprint_does_not_change_between_calls_nor_with_the_memory_layout():
+    images = noise(3)
+    expected = fingerprint(classifier_params(), images)
+    assert fingerprint(classifier_params(), images.copy()) == expected
+    assert fingerprint(classifier_params(), np.asfortranarray(images)) == expected
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+
+
+def test_the_fingerprint_changes_with_the_code(tmp_path, monkeypatch):
+    expected = fingerprint(1)
+    module = types.ModuleType("zeroshot_al.another")
+    module.__file__ = str(tmp_path / "another.py")
+    (tmp_path / "another.py").write_text("A = 1")
+    monkeypatch.setitem(sys.modules, "zeroshot_al.another", module)
+    first = fingerprint(1)
+    (tmp_path / "another.py").write_text("A = 2")
+    assert len({expected, first, fingerprint(1)}) == 3
+
+
+def test_the_fingerprint_is_the_same_in_another_process():
+    code = (
+        "from zeroshot_al.checkpoint import fingerprint\n"
+        "print(fingerprint({'b': 1, 'a': [2.5, None]}))"
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    first, second = (process.communicate(timeout=600)[0] for process in running)
+    assert first == second != ""
+
+
+def test_the_root_is_movable(monkeypatch):
+    monkeypatch.setenv("ZEROSHOT_AL_CHECKPOINTS", "/somewhere/else")
+    assert str(checkpoint_root()) == "/somewhere/else"
+    monkeypatch.delenv("ZEROSHOT_AL_CHECKPOINTS")
+    assert str(checkpoint_root()) == ".checkpoints"
+
+
+def test_discard_removes_all_and_bears_that_there_is_nothing(tmp_path):
+    network, optimizer = make(torch.contiguous_format)
+    save(tmp_path / "stage" / "job", network, optimizer, 1)
+    discard(tmp_path / "stage")
+    assert not (tmp_path / "stage").exists()
+    discard(tmp_path / "stage")
