@@ -1,0 +1,156 @@
+import functools
+
+import numpy as np
+import pytest
+import torch
+
+from tiny_training import classifier_params, kill_when, start, tinted, weights
+from zeroshot_al import classifier as module
+from zeroshot_al.augment_supervised import normalize, pixel_statistics
+from zeroshot_al.checkpoint import Checkpoint
+from zeroshot_al.classifier import Classifier, train_classifier
+from zeroshot_al.errors import InputError
+
+resumes = pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="momentum comes back in another memory layout than the weights",
+)
+
+
+def train(directory, seed=0, on_step=lambda n: None, n=24, **changes):
+    images, labels = tinted(n)
+    return train_classifier(
+        images, labels, 3, classifier_params(**changes), seed, directory, on_step
+    )
+
+
+@pytest.fixture
+def save_every_epoch(monkeypatch):
+    monkeypatch.setattr(module, "Checkpoint", functools.partial(Checkpoint, every_s=0.0))
+
+
+def test_an_easy_problem_is_learnt(tmp_path):
+    classifier = train(tmp_path, steps=40, batch_size=16, n=60)
+    images, labels = tinted(90, seed=1)
+    assert classifier.accuracy(images, labels) > 0.9
+    # The complement, so that accuracy is not simply 1 for everything.
+    assert classifier.accuracy(images, (labels + 1) % 3) < 0.1
+
+
+def test_accuracy_is_a_plain_count_over_batches(tmp_path):
+    classifier = train(tmp_path, steps=2)
+    images, labels = tinted(30, seed=1)
+    scores = classifier._apply(classifier.network, images, batch_size=7)
+    expected = sum(int(row.argmax()) == label for row, label in zip(scores, labels, strict=True))
+    assert classifier.accuracy(images, labels) == expected / 30
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
+    first, again, other = (
+        train(tmp_path / name, seed).network for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert weights(first) == weights(again)
+    assert weights(first) != weights(other)
+
+
+def test_the_global_generator_has_no_say(tmp_path):
+    networks = []
+    for name in ("a", "b"):
+        torch.rand(len(networks) + 1)
+        networks.append(train(tmp_path / name, steps=3).network)
+    assert weights(networks[0]) == weights(networks[1])
+
+
+def test_embeddings_are_the_pre_final_layer(tmp_path):
+    classifier = train(tmp_path, steps=2)
+    images, _ = tinted(9, seed=1)
+    before = weights(classifier.network)
+    embedded = classifier.embed(images)
+    assert embedded.shape == (9, classifier.network.n_features)
+    assert embedded.dtype == np.float32
+    assert weights(classifier.network) == before
+    mean, std = pixel_statistics(torch.from_numpy(tinted(24)[0]))
+    with torch.no_grad():
+        views = normalize(torch.from_numpy(images), mean, std).to(classifier.device)
+        expected = classifier.network.features(views).cpu().numpy()
+    np.testing.assert_allclose(embedded, expected, rtol=0.05, atol=0.05)  # bf16 may round
+
+
+def test_accuracy_and_embed_leave_the_order_of_images(tmp_path):
+    classifier = train(tmp_path, steps=2)
+    images, _ = tinted(9, seed=1)
+    backwards = classifier.embed(np.ascontiguousarray(images[::-1]))[::-1]
+    np.testing.assert_allclose(backwards, classifier.embed(images), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 51])
+def test_every_step_is_reported(tmp_path, steps):
+    reported = []
+    train(tmp_path, on_step=reported.append, steps=steps, batch_size=4)
+    assert sum(reported) == steps
+
+
+def test_a_batch_may_be_larger_than_the_data(tmp_path):
+    classifier = train(tmp_path, n=5, batch_size=16, steps=3)
+    assert isinstance(classifier, Classifier)
+
+
+def test_nan_stops_with_the_step_and_the_learning_rate(tmp_path):
+    message = r"the classifier's loss is (nan|inf) at step 5 with the learning rate .*; lower"
+    with pytest.raises(InputError, match=message):
+        train(tmp_path, steps=6, learning_rate=1e30)
+
+
+class Stop(Exception):
+    """The interruption."""
+
+
+def stop_at(last):
+    done = 0
+
+    def on_step(n):
+        nonlocal done
+        done += n
+        if done >= last:
+            raise Stop
+
+    return on_step
+
+
+# The data are three batches. A step is reported after its checkpoint.
+@pytest.mark.parametrize(
+    "last", [2, pytest.param(3, marks=resumes), pytest.param(8, marks=resumes), 12]
+)
+def test_an_interrupted_training_resumes_to_the_same_bytes(tmp_path, save_every_epoch, last):
+    whole = train(tmp_path / "whole").network
+    with pytest.raises(Stop):
+        train(tmp_path / "cut", on_step=stop_at(last))
+    reported = []
+    continued = train(tmp_path / "cut", on_step=reported.append).network
+    assert reported[0] == last // 3 * 3
+    assert sum(reported) == 12
+    assert weights(continued) == weights(whole)
+
+
+def run_slowly_saved(directory, counter):
+    """Target of the process that is killed; a checkpoint after every epoch."""
+    torch.set_num_threads(1)
+    module.Checkpoint = functools.partial(Checkpoint, every_s=0.0)
+
+    def on_step(n):
+        with open(counter, "a") as file:
+            file.write("." * n)
+
+    train(directory, on_step=on_step, steps=30)
+
+
+@resumes
+def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, save_every_epoch):
+    whole = train(tmp_path / "whole", steps=30).network
+    for run, last in enumerate((5, 14)):
+        counter = tmp_path / f"steps{run}"
+        process = start(run_slowly_saved, tmp_path / "cut", counter)
+        kill_when(process, lambda file=counter, n=last: file.exists() and file.stat().st_size >= n)
+    continued = train(tmp_path / "cut", steps=30).network
+    assert weights(continued) == weights(whole)
