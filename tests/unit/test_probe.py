@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from zeroshot_al.probe import EmbedParams, knn_accuracy, linear_accuracy
+
+PARAMS = EmbedParams(linear_c=1.0, linear_max_iter=200, knn_k=10, knn_temperature=0.1)
+PROBES = [linear_accuracy, knn_accuracy]
+
+
+def clusters(n, seed, n_classes=4, n_dims=8, spread=0.1):
+    """Features around one axis a class, and the classes."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, n_classes, n)
+    features = np.eye(n_dims)[labels] + spread * rng.standard_normal((n, n_dims))
+    return features.astype(np.float32), labels
+
+
+def knn_by_hand(train, train_labels, test, k, temperature):
+    """Wu et al., 2018, section 3.4, one test sample at a time."""
+    predicted = []
+    for query in test.astype(np.float64):
+        bank = train.astype(np.float64)
+        similarity = bank @ query / (np.linalg.norm(bank, axis=1) * np.linalg.norm(query))
+        votes = np.zeros(train_labels.max() + 1)
+        for i in np.argsort(-similarity)[:k]:
+            votes[train_labels[i]] += np.exp(similarity[i] / temperature)
+        predicted.append(votes.argmax())
+    return np.array(predicted)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_separable_features_score_one(probe):
+    assert probe(*clusters(200, 0), *clusters(100, 1), PARAMS) == 1.0
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_shuffled_labels_score_about_chance(probe):
+    # The test labels too: else whole clusters are hits or misses, which is far from an average.
+    rng = np.random.default_rng(2)
+    (train, train_labels), (test, test_labels) = clusters(400, 0), clusters(400, 1)
+    accuracy = probe(
+        train, rng.permutation(train_labels), test, rng.permutation(test_labels), PARAMS
+    )
+    assert accuracy == pytest.approx(0.25, abs=0.09)  # 4 standard deviations
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_features_are_left_as_they_are(probe):
+    train, test = clusters(100, 0), clusters(50, 1)
+    before = [array.tobytes() for array in (*train, *test)]
+    probe(*train, *test, PARAMS)
+    assert [array.tobytes() for array in (*train, *test)] == before
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.1), (5, 0.07), (20, 0.5), (60, 1.0)])
+def test_knn_equals_a_plain_reference(k, temperature):
+    train, train_labels = clusters(60, 0, spread=0.8)
+    test, test_labels = clusters(300, 1, spread=0.8)
+    params = EmbedParams(1.0, 100, k, temperature)
+    expected = (knn_by_hand(train, train_labels, test, k, temperature) == test_labels).mean()
+    assert 0.3 < expected < 0.95  # neither easy nor hopeless: the comparison means something
+    for batch_size in (7, 500):
+        accuracy = knn_accuracy(train, train_labels, test, test_labels, params, batch_size)
+        assert accuracy == pytest.approx(expected, abs=1e-9)
+
+
+def test_knn_with_fewer_samples_than_neighbours():
+    params = EmbedParams(1.0, 100, knn_k=500, knn_temperature=0.1)
+    assert knn_accuracy(*clusters(40, 0), *clusters(30, 1), params) == 1.0
+
+
+def test_knn_goes_by_direction_not_by_length():
+    train, train_labels = clusters(60, 0, spread=0.8)
+    test, test_labels = clusters(100, 1, spread=0.8)
+    lengths = np.random.default_rng(3).uniform(0.1, 9, (60, 1)).astype(np.float32)
+    assert knn_accuracy(train * lengths, train_labels, test * 5, test_labels, PARAMS) == (
+        pytest.approx(knn_accuracy(train, train_labels, test, test_labels, PARAMS), abs=0.011)
+    )
+
+
+def test_the_linear_probe_does_not_mind_the_features_scale():
+    train, train_labels = clusters(200, 0, spread=0.8)
+    test, test_labels = clusters(200, 1, spread=0.8)
+    scale = np.float32([1e-3, 1, 1e3, 1, 10, 1, 0.1, 1])
+    assert linear_accuracy(train * scale, train_labels, test * scale, test_labels, PARAMS) == (
+        pytest.approx(linear_accuracy(train, train_labels, test, test_labels, PARAMS), abs=0.011)
+    )
