@@ -99,9 +99,14 @@ class Checkpoint:
             for key, target in _tensors(modules).items():
                 target.copy_(tensors[key])
         state = optimizer.state_dict()
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         for key, value in tensors.items():
             if key.startswith("optimizer."):
                 _, index, slot = key.split(".")
+                weight = weights[int(index)]
+                # In the weight's own memory format: the fused optimiser walks both as raw memory.
+                if value.shape == weight.shape:
+                    value = torch.empty_like(weight).copy_(value)
                 state["state"].setdefault(int(index), {})[slot] = value
         optimizer.load_state_dict(state)
         logger.info("continuing at step %d from %s", step, self._file)

@@ -52,20 +52,24 @@ class Classifier:
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
         """Return the fraction of uint8 (n, h, w, 3) images given their int64 (n,) label."""
-        predicted = self._apply(self.network, images).argmax(dim=1)
+        with autocast(self.device):
+            predicted = self._apply(self.network, images).argmax(dim=1)
         return float((predicted.cpu() == torch.from_numpy(labels)).double().mean())
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Return float32 (n, n_features): the pre-final layer, which Core-Set measures in."""
-        return self._apply(self.network.features, images).float().cpu().numpy()
+        """Return float32 (n, n_features): the pre-final layer, which Core-Set measures in.
 
+        Computed in float32, because distances between bf16 features tie.
+        """
+        return self._apply(self.network.features, images).cpu().numpy()
+
+    @torch.inference_mode()
     def _apply(self, function: nn.Module, images: np.ndarray, batch_size: int = 500) -> Tensor:
         self.network.eval()
         outputs = []
-        with torch.inference_mode(), autocast(self.device):
-            for start in range(0, len(images), batch_size):
-                batch = torch.tensor(images[start : start + batch_size], device=self.device)
-                outputs.append(function(normalize(batch, self._mean, self._std)))
+        for start in range(0, len(images), batch_size):
+            batch = torch.tensor(images[start : start + batch_size], device=self.device)
+            outputs.append(function(normalize(batch, self._mean, self._std)))
         return torch.cat(outputs)
 
 

@@ -58,9 +58,10 @@ def run_jobs(
                     for future in done:
                         future.result()
             except BaseException:
+                workers = list(pool._processes.values())  # shutdown forgets them
                 pool.shutdown(wait=False, cancel_futures=True)
-                for process in list(pool._processes.values()):
-                    process.terminate()
+                for worker in workers:
+                    worker.terminate()
                 raise
             return [future.result() for future in futures]
 

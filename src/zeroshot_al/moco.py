@@ -40,10 +40,11 @@ class Moco(nn.Module):
 
     def __init__(self, encoder: EncoderParams, params: MocoParams) -> None:
         super().__init__()
-        if params.queue_size % params.batch_size:
+        n_keys = params.batch_size * (2 if params.symmetric else 1)
+        if params.queue_size % n_keys:
             raise InputError(
-                f"queue_size {params.queue_size} is not a multiple of the batch_size "
-                f"{params.batch_size}; change one of them in params.yaml"
+                f"queue_size {params.queue_size} is not a multiple of the {n_keys} keys of a step; "
+                "change it or the batch_size in params.yaml"
             )
         if params.batch_size < 2 * params.key_splits:
             raise InputError(
@@ -72,19 +73,19 @@ class Moco(nn.Module):
         """
         update_momentum(self.encoder, self.key_encoder, self._momentum)
         update_momentum(self.head, self.key_head, self._momentum)
-        self.key_encoder.mean, self.key_encoder.std = self.encoder.mean, self.encoder.std
+        self.key_encoder.mean.copy_(self.encoder.mean)
+        self.key_encoder.std.copy_(self.encoder.std)
         pairs = [(first, second), (second, first)] if self._symmetric else [(first, second)]
-        losses = []
-        for query_view, key_view in pairs:
-            queries = self.head(self.encoder(query_view)).float()
-            keys = self._keys(key_view, generator)
-            with torch.autocast(first.device.type, enabled=False):
-                losses.append(self._loss(queries, keys))
-        return torch.stack(losses).mean()
+        queries = [self.head(self.encoder(query_view)).float() for query_view, _ in pairs]
+        keys = [self._keys(key_view, generator) for _, key_view in pairs]
+        # One call: both roles meet the queue as it was. Were the first role's keys queued before
+        # the second's loss, each query would find the key of its own view among the negatives.
+        with torch.autocast(first.device.type, enabled=False):
+            return self._loss(torch.cat(queries), torch.cat(keys))
 
     @torch.no_grad()
     def _keys(self, views: Tensor, generator: torch.Generator) -> Tensor:
         order = torch.randperm(len(views), generator=generator).to(views.device)
-        parts = views[order].chunk(self._key_splits)
+        parts = views[order].tensor_split(self._key_splits)
         shuffled = torch.cat([self.key_head(self.key_encoder(part)).float() for part in parts])
         return torch.empty_like(shuffled).index_copy_(0, order, shuffled)

@@ -35,6 +35,8 @@ def autocast(device: torch.device) -> torch.autocast:
 def generator_for(*stream: int) -> torch.Generator:
     """Return a CPU generator that is a function of the given non-negative integers alone.
 
+    Trailing zeros do not count: (7,) and (7, 0) are the same stream.
+
     All randomness of training step `t` comes from ``generator_for(seed, purpose, t)``: a run that
     resumes at `t` draws what an uninterrupted run would, with no generator state to save, and the
     draws are the same on every device.
