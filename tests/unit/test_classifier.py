@@ -11,12 +11,6 @@ from zeroshot_al.checkpoint import Checkpoint
 from zeroshot_al.classifier import Classifier, train_classifier
 from zeroshot_al.errors import InputError
 
-resumes = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="momentum comes back in another memory layout than the weights",
-)
-
 
 def train(directory, seed=0, on_step=lambda n: None, n=24, **changes):
     images, labels = tinted(n)
@@ -119,9 +113,7 @@ def stop_at(last):
 
 
 # The data are three batches. A step is reported after its checkpoint.
-@pytest.mark.parametrize(
-    "last", [2, pytest.param(3, marks=resumes), pytest.param(8, marks=resumes), 12]
-)
+@pytest.mark.parametrize("last", [2, 3, 8, 12])
 def test_an_interrupted_training_resumes_to_the_same_bytes(tmp_path, save_every_epoch, last):
     whole = train(tmp_path / "whole").network
     with pytest.raises(Stop):
@@ -145,7 +137,6 @@ def run_slowly_saved(directory, counter):
     train(directory, on_step=on_step, steps=30)
 
 
-@resumes
 def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, save_every_epoch):
     whole = train(tmp_path / "whole", steps=30).network
     for run, last in enumerate((5, 14)):

@@ -16,8 +16,6 @@ from zeroshot_al import jobs
 from zeroshot_al.jobs import run_jobs
 from zeroshot_al.runtime import generator_for
 
-SHUTDOWN = "the pool forgets its processes at shutdown, before they are terminated"
-
 workers = pytest.mark.skipif(HAS_CUDA, reason="jobs run one after the other on a GPU")
 
 
@@ -123,7 +121,6 @@ def test_an_error_stops_a_lone_worker(monkeypatch):
 
 
 @workers
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason=SHUTDOWN)
 def test_an_error_in_one_job_is_raised_and_stops_the_others(two_workers):
     with pytest.raises(ValueError, match="job 1 cannot be done"):
         run_jobs(fail_or_sleep, [(0,), (1,), (2,)], 3, "fail")
@@ -131,7 +128,6 @@ def test_an_error_in_one_job_is_raised_and_stops_the_others(two_workers):
 
 
 @workers
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason=SHUTDOWN)
 def test_a_worker_that_is_killed_stops_the_others(two_workers):
     with pytest.raises(BrokenProcessPool):
         run_jobs(die_or_sleep, [(0,), (1,), (2,)], 3, "die")

@@ -9,7 +9,7 @@ from zeroshot_al.errors import InputError
 from zeroshot_al.moco import Moco
 from zeroshot_al.runtime import generator_for
 
-BATCH, QUEUE = 8, 24
+BATCH, QUEUE = 8, 32
 
 
 def make(seed=0, **changes):
@@ -157,11 +157,6 @@ def info_nce(method, query_view, key_view, queue, temperature):
     return functional.cross_entropy(logits / temperature, labels).item(), key
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the second role meets the keys that the first has just queued, of the same images",
-)
 def test_the_symmetric_loss_is_the_mean_of_both_roles_against_the_same_queue():
     method = make(symmetric=True, key_splits=1, temperature=0.1)
     first, second = views_of(0)
@@ -187,7 +182,7 @@ def test_the_symmetric_loss_queues_both_sets_of_keys():
 
 @pytest.mark.parametrize("queue_size", [4, 12, 25])
 def test_a_queue_that_is_not_a_multiple_of_the_batch_is_refused(queue_size):
-    with pytest.raises(InputError, match=f"queue_size {queue_size} is not a multiple .* 8;"):
+    with pytest.raises(InputError, match=f"queue_size {queue_size} is not a multiple .* 8 keys"):
         Moco(ENCODER, moco_params(batch_size=8, queue_size=queue_size))
 
 
@@ -196,9 +191,6 @@ def test_more_splits_than_pairs_of_samples_are_refused():
         Moco(ENCODER, moco_params(batch_size=8, queue_size=16, key_splits=5))
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="chunk cuts 10 into 3 + 3 + 3 + 1, and BatchNorm stops"
-)
 def test_splits_that_do_not_divide_the_batch():
     method = Moco(ENCODER, moco_params(batch_size=10, queue_size=20, key_splits=4))
     views = torch.from_numpy(noise(20)).permute(0, 3, 1, 2) / 255
