@@ -16,7 +16,7 @@ export ZEROSHOT_AL_DATA ?= $(CURDIR)/data/raw
 .PHONY: demo test lint repro bench clean
 
 demo: .venv/installed  ## the whole pipeline on scikit-learn's digits, minutes, no network
-	-@dvc exp remove --quiet demo 2>/dev/null
+	@dvc exp remove --quiet demo 2>/dev/null || true
 	dvc exp run --temp --name demo $(DEMO)
 	python scripts/show_results.py --experiment demo
 
