@@ -1,0 +1,170 @@
+"""What a change reruns, on the real dvc.yaml and params.yaml, as DVC itself decides it.
+
+The stages' commands are real too, but `python` is found first as a stand-in: it writes each of a
+stage's outs as a hash of its data and params, so that a change spreads as far as it does through
+the scripts, in milliseconds. It logs what it ran.
+"""
+
+import json
+import resource
+import sys
+
+import pytest
+from dvc.dependency import ParamsDependency
+from dvc.repo import Repo
+
+from pipeline.first_party import SRC, first_party_files
+
+STAND_IN = """
+import hashlib, json, os, pathlib, sys
+import yaml
+
+here = pathlib.Path(__file__).parent
+script, *arguments = sys.argv[1:]
+stage = json.loads((here / "stages.json").read_text())[script]
+params = yaml.safe_load(pathlib.Path("params.yaml").read_text())
+content = repr([script, arguments])
+for path in stage["params"]:
+    value = params
+    for key in path.split("."):
+        value = value[key]
+    content += repr(value)
+for dep in map(pathlib.Path, stage["deps"]):
+    for file in sorted(dep.rglob("*")) if dep.is_dir() else [dep]:
+        content += file.read_text()
+for out in stage["outs"]:
+    out = pathlib.Path(out.replace("BUDGET", *arguments) if arguments else out)
+    # The pool and the embeddings are folders; of the pool, index.csv alone is a dep as well.
+    file = out if out.suffix else out / "index.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(hashlib.sha256((content + str(out)).encode()).hexdigest())
+with open(os.environ["RAN"], "a") as log:
+    log.write("@".join([pathlib.Path(script).stem, *arguments]) + "\\n")
+"""
+
+BUDGETS = list(range(5_000, 25_001, 2_500))
+TRAINED = {f"train_budget@{budget}" for budget in BUDGETS}
+COLLECTORS = {"class_histograms", "learning_curves"}
+BASELINES = {"baseline_random", "baseline_coreset"}
+
+
+def describe_stages(root) -> dict:
+    """List each script's data, params and outs, as DVC resolves them."""
+    stages = {}
+    for stage in Repo(str(root)).index.stages:
+        _, script, *arguments = stage.cmd.split()
+        params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
+        outs = [out.def_path for out in stage.outs]
+        if arguments:
+            outs = [out.replace(arguments[0], "BUDGET") for out in outs]
+        data = {dep.def_path for dep in stage.deps if dep not in params}
+        stages[script] = {
+            "deps": sorted(dep for dep in data if not dep.startswith("src/")),
+            "params": sorted(key for dep in params for key in dep.params),
+            "outs": outs,
+        }
+    return stages
+
+
+class Runner:
+    """A project in which every stage is up to date, and what DVC then runs."""
+
+    def __init__(self, project, log):
+        self.project = project
+        self.log = log
+
+    def ran(self, *command: str) -> set[str]:
+        """Run DVC and return the stages whose commands ran."""
+        self.log.unlink(missing_ok=True)
+        self.project.run("dvc", *command, RAN=str(self.log))
+        lines = self.log.read_text().split() if self.log.exists() else []
+        assert len(lines) == len(set(lines)), lines
+        return set(lines)
+
+
+@pytest.fixture(scope="module")
+def up_to_date(fresh_project, tmp_path_factory):
+    project = fresh_project("experiments")
+    stand_in = tmp_path_factory.mktemp("stand_in")
+    (stand_in / "stand_in.py").write_text(STAND_IN)
+    (stand_in / "stages.json").write_text(json.dumps(describe_stages(project.root)))
+    (stand_in / "python").write_text(
+        f'#!/bin/sh\nexec {sys.executable} {stand_in}/stand_in.py "$@"'
+    )
+    (stand_in / "python").chmod(0o755)
+    project.env["PATH"] = f"{stand_in}:{project.env['PATH']}"
+    runner = Runner(project, stand_in / "ran")
+    everything = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"}
+    # Whatever dvc.lock says of the committed results: their data are not in this copy.
+    assert runner.ran("repro", "--force") == everything | TRAINED | BASELINES | COLLECTORS
+    project.commit()
+    return runner
+
+
+@pytest.fixture
+def runner(up_to_date, tmp_path):
+    return Runner(up_to_date.project.copy(tmp_path / "project"), tmp_path / "ran")
+
+
+def test_a_no_op_runs_nothing_in_little_time(runner):
+    runner.ran("repro")  # the copy's files are new to DVC: it hashes them once
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert runner.ran("repro") == set()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Processor time, because other work on this machine does not add to it.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 4
+    assert runner.project.run("git", "status", "--porcelain") == ""
+
+
+def test_another_of_the_budgets_reruns_the_collectors_alone(runner):
+    assert runner.ran("exp", "run", "-S", "budget=10000") == COLLECTORS
+
+
+def test_a_budget_outside_the_list_is_trained_as_well(runner):
+    assert runner.ran("exp", "run", "-S", "budget=12345") == {"train_budget@12345"} | COLLECTORS
+    # And back: the run cache still has what belonged to the first budget.
+    assert runner.ran("exp", "run", "-S", "budget=20000") == set()
+    assert runner.project.run("git", "status", "--porcelain", "metrics", "plots") == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "stages"),
+    [
+        ("moco.temperature=0.3", {"pretrain_moco", "embed", "kcenter_order"}),
+        ("kcenter.n_initial=5", {"kcenter_order"}),
+    ],
+)
+def test_a_param_before_the_orders_spares_what_does_not_use_them(runner, changed, stages):
+    ran = runner.ran("exp", "run", "-S", f"profiles.laptop.{changed}")
+    assert ran == stages | TRAINED | COLLECTORS
+
+
+def test_a_classifier_param_leaves_pretraining_alone(runner):
+    ran = runner.ran("exp", "run", "-S", "profiles.laptop.classifier.cutout_px=4")
+    assert ran == TRAINED | BASELINES | COLLECTORS
+
+
+def test_another_profile_s_param_reruns_nothing(runner):
+    assert runner.ran("exp", "run", "-S", "profiles.paper.classifier.width=8") == set()
+
+
+def test_an_edited_module_makes_its_importers_stale_and_no_other(runner, monkeypatch):
+    # In this process: what `dvc status` says, without its start.
+    monkeypatch.chdir(runner.project.root)
+    assert Repo().status() == {}
+    stages = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"}
+    stages |= TRAINED | BASELINES | COLLECTORS
+    for name in ("moco", "wide_resnet", "curves", "sources/folder", "errors", "tables"):
+        module = f"src/zeroshot_al/{name}.py"
+        importers = {
+            stage
+            for stage in stages
+            if module in first_party_files(SRC / f"{stage.partition('@')[0]}.py")
+        }
+        # The tables are for the scripts that show results; no stage imports them.
+        assert bool(importers) == (name != "tables")
+        file = runner.project.root / module
+        before = file.read_text(encoding="utf-8")
+        file.write_text(before + "# edited\n", encoding="utf-8")
+        assert set(Repo().status()) == importers
+        file.write_text(before, encoding="utf-8")
