@@ -25,6 +25,7 @@ IDENTITY = {
 FEWER_STEPS = {
     "profiles.demo.moco.epochs": 2,
     "profiles.demo.moco.batch_size": 512,
+    "profiles.demo.moco.queue_size": 1024,
     "profiles.demo.simclr.epochs": 2,
     "profiles.demo.simclr.batch_size": 512,
     "profiles.demo.embed.linear_max_iter": 20,

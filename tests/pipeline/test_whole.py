@@ -1,0 +1,273 @@
+"""The demo, run whole by `make demo` with fewer steps: what it leaves behind, and in what form."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from safetensors.numpy import load_file
+
+from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.pool import load_pool
+
+N_TRAIN, N_TEST, N_CLASSES = 1400, 397, 10
+ZERO_SHOT, METHODS = ("moco", "simclr"), ("moco", "simclr", "random", "coreset")
+
+
+def read_rows(file, header: str) -> list[dict[str, str]]:
+    with open(file, newline="", encoding="utf-8") as lines:
+        reader = csv.DictReader(lines)
+        assert ",".join(reader.fieldnames) == header
+        return list(reader)
+
+
+def read_seeded(file) -> dict[int, list[int]]:
+    """Return the indices of each seed, after a check of their ranks."""
+    orders: dict[int, list[int]] = {}
+    for row in read_rows(file, "seed,rank,index,id"):
+        picks = orders.setdefault(int(row["seed"]), [])
+        assert int(row["rank"]) == len(picks)
+        picks.append(int(row["index"]))
+    return orders
+
+
+@pytest.fixture(scope="module")
+def root(finished):
+    return finished.root
+
+
+@pytest.fixture(scope="module")
+def params(finished):
+    return finished.params()
+
+
+def test_the_demo_prints_its_table_and_pictures(demo, params):
+    done = demo[0]
+    cells = [line.split() for line in done.stdout.replace(",", "").splitlines()]
+    shown = [int(words[0]) for words in cells if words and words[0].isdigit()]
+    assert [budget for budget in shown if budget in params["budgets"]] == params["budgets"]
+    for name in ("learning_curves.png", "class_histograms.png"):
+        line = next(line for line in done.stdout.splitlines() if line.endswith(name))
+        assert Image.open(line.split(maxsplit=2)[-1]).size > (400, 300)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_demo_leaves_the_workspace_clean(demo):
+    project = demo[1]
+    assert project.run("git", "status", "--porcelain") == ""
+    assert not (project.root / "data").exists()
+    assert not (project.root / "models").exists()
+    assert project.run("git", "log", "--oneline").count("\n") == 1
+
+
+def test_the_results_can_be_shown_again(demo):
+    done, project = demo
+    again = project.run(sys.executable, "scripts/show_results.py", "--experiment", "demo")
+    assert again.strip() in done.stdout
+
+
+def test_all_stages_ran_with_the_profile_s_params(finished, params):
+    lock = yaml.safe_load((finished.root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    trained = [f"train_budget@{budget}" for budget in params["budgets"]]
+    before = ["download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"]
+    after = ["baseline_random", "baseline_coreset", "class_histograms", "learning_curves"]
+    # The lock also keeps the stages of budgets that are not the demo's.
+    for stage in before + trained + after:
+        assert lock[stage]["cmd"].split()[1] == f"src/{stage.partition('@')[0]}.py"
+        assert "profiles.laptop" not in str(lock[stage]["params"])
+    assert finished.run("dvc", "status", "--json").strip() == "{}"
+
+
+def test_pool(root):
+    pool = load_pool(root / "data/pool")
+    assert pool.images.shape == (N_TRAIN + N_TEST, 16, 16, 3)
+    assert (pool.n_train, len(pool.classes)) == (N_TRAIN, N_CLASSES)
+    rows = read_rows(root / "data/pool/index.csv", "id,split,label")
+    assert [row["split"] for row in rows] == ["train"] * N_TRAIN + ["test"] * N_TEST
+
+
+@pytest.mark.parametrize("method", ZERO_SHOT)
+def test_pretraining(root, params, method):
+    rows = read_rows(root / f"plots/pretrain/{method}.csv", "epoch,loss,learning_rate")
+    epochs = params["profiles"]["demo"][method]["epochs"]
+    assert [int(row["epoch"]) for row in rows] == list(range(1, epochs + 1))
+    assert all(float(row["loss"]) > 0 for row in rows)
+    weights = load_file(root / f"models/{method}.safetensors")
+    assert all(np.isfinite(array).all() for array in weights.values())
+    assert not any(key.startswith(("head", "key_")) for key in weights)
+
+
+@pytest.mark.parametrize("method", ZERO_SHOT)
+def test_embeddings_and_orders(root, params, method):
+    embeddings = np.load(root / f"data/embeddings/{method}.npy", allow_pickle=False)
+    assert embeddings.dtype == np.float32
+    assert len(embeddings) == N_TRAIN + N_TEST
+    assert np.isfinite(embeddings).all()
+
+    rows = read_rows(root / f"data/orders/{method}.csv", "rank,index,id,radius")
+    order = [int(row["index"]) for row in rows]
+    assert [int(row["rank"]) for row in rows] == list(range(N_TRAIN))
+    assert sorted(order) == list(range(N_TRAIN))
+    ids = load_pool(root / "data/pool").ids
+    assert [row["id"] for row in rows] == [ids[index] for index in order]
+    n_initial = params["profiles"]["demo"]["kcenter"]["n_initial"]
+    radii = [float(row["radius"]) for row in rows][n_initial:]
+    assert all(near <= far for far, near in pairwise(radii))
+    # Asked for a smaller budget, k-center gives the prefix.
+    kcenter = params["profiles"]["demo"]["kcenter"]
+    for budget in params["budgets"][:3]:
+        assert (
+            kcenter_order(embeddings[:N_TRAIN], budget, **kcenter).order.tolist() == order[:budget]
+        )
+
+
+def test_baseline_orders(root, params):
+    random, coreset = (read_seeded(root / f"data/orders/{m}.csv") for m in ("random", "coreset"))
+    assert list(random) == list(coreset) == params["seeds"]
+    for seed in params["seeds"]:
+        assert sorted(random[seed]) == list(range(N_TRAIN))
+        assert len(set(coreset[seed])) == len(coreset[seed]) == max(params["budgets"])
+        first = params["budgets"][0]
+        assert coreset[seed][:first] == random[seed][:first]
+    assert len({tuple(order) for order in random.values()}) == len(random)
+
+
+def test_metrics(root, params):
+    probe = json.loads((root / "metrics/linear_eval.json").read_text())
+    assert list(probe) == ["moco", "simclr", "pixels"]
+    for accuracies in probe.values():
+        assert list(accuracies) == ["linear", "knn"]
+        assert all(2 / N_CLASSES < accuracy <= 1 for accuracy in accuracies.values())
+
+    by_stage = {"train_budget": ZERO_SHOT, "baseline_random": ["random"],
+                "baseline_coreset": ["coreset"]}  # fmt: skip
+    names = {f"{budget}.json" for budget in params["budgets"]}
+    for stage, methods in by_stage.items():
+        for budget in params["budgets"]:
+            runs = json.loads((root / f"metrics/{stage}/{budget}.json").read_text())
+            means = json.loads((root / f"metrics/by_budget/{budget}.json").read_text())
+            assert list(runs) == list(methods)
+            assert list(means) == list(METHODS)
+            for method in methods:
+                assert [run["seed"] for run in runs[method]] == params["seeds"]
+                mean = np.mean([run["accuracy"] for run in runs[method]])
+                assert means[method] == pytest.approx(mean, abs=1e-6)
+    assert {file.name for file in (root / "metrics/by_budget").iterdir()} == names
+    imbalance = json.loads((root / "metrics/class_imbalance.json").read_text())
+    assert list(imbalance) == list(METHODS)
+
+
+def test_plots(root, params):
+    rows = read_rows(root / "plots/learning_curves.csv", "budget,method,seed,accuracy")
+    assert [(int(row["budget"]), row["method"], int(row["seed"])) for row in rows] == [
+        (budget, method, seed)
+        for budget in params["budgets"]
+        for method in METHODS
+        for seed in params["seeds"]
+    ]
+    rows = read_rows(root / "plots/class_histograms.csv", "method,class,count,min,max")
+    for method in METHODS:
+        counts = [float(row["count"]) for row in rows if row["method"] == method]
+        assert len(counts) == N_CLASSES
+        assert sum(counts) == pytest.approx(params["budget"], abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["learning_curves", "class_histograms"])
+def test_pictures_show_something(root, name):
+    with Image.open(root / f"plots/{name}.png") as image:
+        assert image.format == "PNG"
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+        assert min(image.size) >= 400
+    colours, counts = np.unique(pixels, axis=0, return_counts=True)
+    assert len(colours) > 50
+    assert counts.max() < 0.98 * len(pixels)
+    for colour in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00), (0x00, 0x9E, 0x73)):  # the methods'
+        assert (colours == colour).all(axis=1).any()
+
+
+def test_another_budget_draws_new_histograms(finished, params, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    before = project.outs()
+    output = project.run("dvc", "exp", "run", "-S", f"budget={params['budgets'][0]}")
+    assert output.count("Running stage") == 2
+    changed = {path for path, digest in project.outs().items() if digest != before[path]}
+    assert changed == {
+        "plots/class_histograms.csv",
+        "plots/class_histograms.png",
+        "metrics/class_imbalance.json",
+    }
+
+
+# Runs a stage's script, saves a checkpoint at the first chance rather than every ten seconds, and
+# then kills the stage, from the worker process that saved if there is one.
+KILL_AT_THE_FIRST_CHECKPOINT = """
+import multiprocessing, os, runpy, signal, sys
+sys.path.insert(0, "src")
+from zeroshot_al.checkpoint import Checkpoint
+save = Checkpoint.save
+
+def save_and_kill(self, step, modules, optimizer, *, force=False):
+    save(self, step, modules, optimizer, force=True)
+    parent = multiprocessing.parent_process()
+    os.kill(parent.pid if parent else os.getpid(), signal.SIGKILL)
+
+Checkpoint.save = save_and_kill
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "arguments", "out"),
+    [
+        ("pretrain_moco", [], "models/moco.safetensors"),
+        ("train_budget", ["140"], "metrics/train_budget/140.json"),
+        pytest.param("pretrain_simclr", [], "models/simclr.safetensors", marks=pytest.mark.slow),
+        pytest.param("baseline_coreset", [], "data/orders/coreset.csv", marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_stage_continues_to_the_same_bytes(finished, tmp_path, stage, arguments, out):
+    project = finished.copy(tmp_path / "project")
+    whole = project.outs()
+    script = f"src/{stage}.py"
+    # As DVC does before it runs a stage.
+    (project.root / out).unlink()
+    without = project.outs()
+    killed = project.call(
+        sys.executable, "-c", KILL_AT_THE_FIRST_CHECKPOINT, script, *arguments
+    )  # returns when the workers have ended too: they hold the pipes
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert project.outs() == without
+    assert list((project.root / ".checkpoints" / stage).rglob("state.safetensors"))
+
+    done = project.stage(stage, *arguments)
+    assert done.returncode == 0, done.stderr
+    if stage.startswith("pretrain"):
+        assert "continuing at step 2" in done.stderr
+    assert project.outs() == whole
+    assert not list((project.root / ".checkpoints").rglob("*.safetensors"))
+
+
+@pytest.mark.slow
+def test_two_runs_from_scratch_write_the_same_bytes(fresh_project, finished, params):
+    project = fresh_project("second")
+    project.set_params(params)
+    project.run("dvc", "repro")
+    assert project.outs() == finished.outs()
+    assert (project.root / "dvc.lock").read_bytes() == (finished.root / "dvc.lock").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_second_demo_works_as_the_first(make_demo, demo):
+    run, project = make_demo
+    done: subprocess.CompletedProcess = run()
+    assert done.returncode == 0, done.stderr
+    assert project.run("git", "status", "--porcelain") == ""
+    tail = [text.stdout[text.stdout.index("show_results") :] for text in (demo[0], done)]
+    assert tail[0] == tail[1]
