@@ -16,10 +16,10 @@ from zeroshot_al.histograms import (
     class_names,
     imbalance,
     plot_class_histograms,
-    read_picks,
     read_pool_labels,
 )
 from zeroshot_al.methods import METHODS
+from zeroshot_al.orders import read_picks
 from zeroshot_al.params import load_experiment
 from zeroshot_al.stage import run_stage
 

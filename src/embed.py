@@ -13,6 +13,7 @@ import numpy as np
 
 from zeroshot_al.encoders import EncoderParams, extract_features, load_encoder
 from zeroshot_al.files import write_json, write_npy
+from zeroshot_al.orders import ZERO_SHOT
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import load_pool
 from zeroshot_al.probe import EmbedParams, knn_accuracy, linear_accuracy
@@ -31,12 +32,18 @@ def main() -> None:
         arguments = (train, pool.train_labels, test, pool.test_labels, params)
         return {"linear": linear_accuracy(*arguments), "knn": knn_accuracy(*arguments)}
 
+    encoders = {
+        method: load_encoder(f"models/{method}.safetensors", encoder_params) for method in ZERO_SHOT
+    }
+    # All features before the first file: a bad encoder leaves both files as they were.
+    features = {
+        method: extract_features(encoder, pool.images, pick_device())
+        for method, encoder in encoders.items()
+    }
     results = {}
-    for method in ("moco", "simclr"):
-        encoder = load_encoder(f"models/{method}.safetensors", encoder_params)
-        features = extract_features(encoder, pool.images, pick_device())
-        write_npy(f"data/embeddings/{method}.npy", features)
-        results[method] = probe(features)
+    for method, rows in features.items():
+        write_npy(f"data/embeddings/{method}.npy", rows)
+        results[method] = probe(rows)
         logging.info("%s: %s", method, results[method])
     pixels = pool.images.reshape(len(pool.images), -1).astype(np.float32) / 255
     results["pixels"] = probe(pixels)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from zeroshot_al.files import read_npy, write_csv
 from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.orders import ZERO_SHOT
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import load_pool
 from zeroshot_al.stage import run_stage
@@ -28,11 +29,18 @@ def main() -> None:
     """Run the stage."""
     params = load_section("kcenter", KcenterParams)
     ids = load_pool("data/pool").train_ids
-    for method in ("moco", "simclr"):
-        embeddings = read_npy(f"data/embeddings/{method}.npy", memory_map=True)[: len(ids)]
-        found = kcenter_order(
-            embeddings, len(ids), n_initial=params.n_initial, seed=params.seed, progress=True
+    embeddings = {
+        method: read_npy(f"data/embeddings/{method}.npy", memory_map=True)[: len(ids)]
+        for method in ZERO_SHOT
+    }
+    # All orders before the first file: bad embeddings of one method leave both files as they were.
+    orders = {
+        method: kcenter_order(
+            rows, len(ids), n_initial=params.n_initial, seed=params.seed, progress=True
         )
+        for method, rows in embeddings.items()
+    }
+    for method, found in orders.items():
         rows = (
             (rank, index, ids[index], f"{radius:.9g}")
             for rank, (index, radius) in enumerate(zip(found.order, found.radius, strict=True))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from zeroshot_al.files import atomic_path
@@ -76,8 +76,9 @@ class Checkpoint:
                 if isinstance(value, Tensor):
                     tensors[f"optimizer.{index}.{slot}"] = value
         with atomic_path(self._file) as temporary:
-            save_file({key: value.detach().contiguous() for key, value in tensors.items()},
-                      temporary, metadata={"step": str(step)})  # fmt: skip
+            whole = {key: value.detach().contiguous() for key, value in tensors.items()}
+            # Written by Python, whose error for a full disk has a number; safetensors' has not.
+            temporary.write_bytes(serialise(whole, metadata={"step": str(step)}))
         self._saved_at = time.monotonic()
 
     def restore(self, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer) -> int:

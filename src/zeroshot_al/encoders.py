@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from lightly.models import ResNetGenerator
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -57,7 +57,8 @@ def save_encoder(path: str | Path, encoder: Encoder) -> None:
     """Write the weights as safetensors, atomically."""
     tensors = {key: value.detach().contiguous() for key, value in encoder.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+        # Written by Python, whose error for a full disk has a number; safetensors' own has not.
+        temporary.write_bytes(save(tensors))
 
 
 def load_encoder(path: str | Path, params: EncoderParams) -> Encoder:

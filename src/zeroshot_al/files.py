@@ -1,6 +1,7 @@
 """Outputs that are whole or absent: written under a temporary name, then renamed. No pickle."""
 
 import csv
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -47,7 +48,13 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence])
 def write_npy(path: str | Path, array: np.ndarray) -> None:
     """Write an array as .npy, without pickle."""
     with atomic_path(path) as temporary:
-        np.save(temporary, array, allow_pickle=False)
+        try:
+            np.save(temporary, array, allow_pickle=False)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            # NumPy tells a full disk in words alone: "N requested and M written".
+            raise OSError(errno.ENOSPC, str(error), str(path)) from error
 
 
 def read_json(path: str | Path) -> dict:

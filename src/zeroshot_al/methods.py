@@ -23,6 +23,5 @@ METHODS = (
     Method("coreset", "Core-Set (iterative)", "#009E73", "^", (0, (5, 2))),
 )
 
-ZERO_SHOT = ("moco", "simclr")
 BASELINE = "random"
 """What every other method is paired with."""

@@ -42,10 +42,10 @@ def load_experiment(path: str | Path = "params.yaml") -> Experiment:
         strictly increasing, or if a seed is negative or repeated.
     """
     document = _read(path)
-    _active_profile(document, path)
     experiment = _build(
         Experiment, {key: value for key, value in document.items() if key != "profiles"}, str(path)
     )
+    _active_profile(document, path)
     if list(experiment.budgets) != sorted(set(experiment.budgets)) or not experiment.budgets:
         raise InputError(
             f"budgets {list(experiment.budgets)} must increase strictly; "

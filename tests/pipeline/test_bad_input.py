@@ -196,13 +196,8 @@ def test_an_empty_class_folder_is_named(project, folder):
         ("embed", "models/moco.safetensors", ["models/moco.safetensors", "make it anew"]),
         ("learning_curves", "metrics/baseline_coreset/20.json",
          ["metrics/baseline_coreset/20.json", "run the stage that writes it"]),
-        pytest.param(
-            "kcenter_order", "data/embeddings/simclr.npy",
-            ["data/embeddings/simclr.npy", "make it anew"],
-            marks=pytest.mark.xfail(
-                strict=True, reason="moco.csv is replaced before simclr.npy is read"
-            ),
-        ),
+        ("kcenter_order", "data/embeddings/simclr.npy",
+         ["data/embeddings/simclr.npy", "make it anew"]),
     ],
 )  # fmt: skip
 def test_a_truncated_input_is_named(project, stage, file, parts):
@@ -218,7 +213,6 @@ def test_a_truncated_order_is_not_drawn(project):
 
 
 @pytest.mark.parametrize("last_line", ["", "10"], ids=["at a line's end", "within a line"])
-@pytest.mark.xfail(strict=True, reason="train_budget checks neither the length nor the rows")
 def test_a_truncated_order_is_not_trained_on(project, last_line):
     # Cut behind a line, the order looks whole, but ends before the budget.
     file = project.root / "data/orders/simclr.csv"
@@ -252,7 +246,6 @@ def on_a_full_disk(project, directory: str, size: str, stage: str) -> str:
     return sentence
 
 
-@pytest.mark.xfail(strict=True, reason="numpy.save raises an OSError without an errno")
 def test_a_full_disk_keeps_the_old_pool(project):
     # The pool of digits is 1.4 MB, the one there 0.1.
     sentence = on_a_full_disk(project, "data", "600k", "download")
@@ -260,7 +253,6 @@ def test_a_full_disk_keeps_the_old_pool(project):
     assert "free some space" in sentence
 
 
-@pytest.mark.xfail(strict=True, reason="safetensors raises a SafetensorError, no OSError")
 def test_a_full_disk_keeps_the_old_encoder(project):
     sentence = on_a_full_disk(project, "models", "64k", "pretrain_simclr")
     assert "the disk is full" in sentence

@@ -65,8 +65,9 @@ def test_one_step_of_pretraining(section, images, tmp_path, name, cls):
     before = flat(method.encoder)
     ((epoch, loss, _),) = pretrain(method, images[:N_TRAIN], params, tmp_path)
     assert epoch == 1
-    # Random embeddings: about the logarithm of the number of candidates.
-    assert 2 < loss < 12
+    # At most about the logarithm of the number of candidates, that of random embeddings. Far less
+    # in MoCo, whose queue begins random: an untrained network maps all images near each other.
+    assert 0 < loss < 12
     after = flat(method.encoder)
     assert 11_000_000 < len(after) < 11_300_000  # a ResNet-18 with the CIFAR stem
     assert not torch.equal(before, after)

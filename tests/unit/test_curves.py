@@ -57,7 +57,7 @@ def write_workspace(accuracies, budget=BUDGETS[-1]):
 def set_budget(budget):
     Path("params.yaml").write_text(
         f"profile: demo\nbudget: {budget}\nbudgets: {list(BUDGETS)}\n"
-        "seeds: [0, 1, 2]\nprofiles: {}\n"
+        "seeds: [0, 1, 2]\nprofiles: {demo: {}}\n"
     )
 
 

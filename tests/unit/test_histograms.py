@@ -12,10 +12,10 @@ from zeroshot_al.histograms import (
     class_names,
     imbalance,
     plot_class_histograms,
-    read_picks,
     read_pool_labels,
 )
 from zeroshot_al.methods import METHODS
+from zeroshot_al.orders import read_picks
 
 TEMPLATES = Path(__file__).parents[2] / ".dvc/plots"
 N_POOL, REACH, SEEDS = 60, 30, (3, 5)
@@ -53,7 +53,8 @@ def workspace(tmp_path, monkeypatch):
 
 def set_budget(budget):
     Path("params.yaml").write_text(
-        f"profile: demo\nbudget: {budget}\nbudgets: [10, {REACH}]\nseeds: [3, 5]\nprofiles: {{}}\n"
+        f"profile: demo\nbudget: {budget}\nbudgets: [10, {REACH}]\nseeds: [3, 5]\n"
+        "profiles: {demo: {}}\n"
     )
 
 

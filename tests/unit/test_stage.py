@@ -52,7 +52,7 @@ def test_a_place_that_cannot_be_written_is_told(code):
     def main():
         raise OSError(code, "no", "data/pool")
 
-    assert sentence(main) == "embed: data/pool cannot be written; change its permissions"
+    assert sentence(main) == "embed: data/pool: no; change its permissions"
 
 
 def test_an_interrupt_says_how_to_go_on():

@@ -1,0 +1,53 @@
+"""Orders of the pool, read back from the files that the stages write."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import read_csv
+
+ZERO_SHOT = ("moco", "simclr")
+"""The methods whose one order is made before any label."""
+
+
+def read_picks(path: str | Path, method: str, pool_ids: Sequence[str]) -> dict[int, list[int]]:
+    """Read the orders of one method.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV of rank, index, id and, for the zero-shot methods, radius; else seed comes first.
+    method : str
+        Name from `METHODS`.
+    pool_ids : sequence of str, length n_pool
+        Id of every pool image: an order made for another pool is refused.
+
+    Returns
+    -------
+    dict of int to list of int
+        Pool indices in the order of their rank, for every seed. The zero-shot orders are one
+        each; they stand under seed 0.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, an id is not the one at its index, or ranks have gaps.
+    """
+    one_order = method in ZERO_SHOT
+    header = ["rank", "index", "id", "radius"] if one_order else ["seed", "rank", "index", "id"]
+    orders: dict[int, list[int]] = {}
+    for row in read_csv(path, header):
+        if None in row.values():
+            raise InputError(f"{path} ends inside a line; make the order anew")
+        picks = orders.setdefault(int(row.get("seed", 0)), [])
+        rank, index = int(row["rank"]), int(row["index"])
+        if rank != len(picks):
+            raise InputError(f"rank {rank} of {path} should be {len(picks)}; make the order anew")
+        if not 0 <= index < len(pool_ids) or pool_ids[index] != row["id"]:
+            raise InputError(
+                f"index {index} of {path} is not {row['id']!r} in the pool; make the order anew"
+            )
+        picks.append(index)
+    if not orders:
+        raise InputError(f"{path} holds no order; run the stage that writes it")
+    return orders
