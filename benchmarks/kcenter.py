@@ -153,41 +153,43 @@ def speed(options: argparse.Namespace) -> dict:
     }
     rows = {name: {"runs_s": [], "note": ""} for name in contenders}
     rows["naive float32 matvec"]["note"] = f"extrapolated from {slow[1]} picks"
-    for _ in range(options.repeats):
-        for name, contender in contenders.items():
-            rows[name]["runs_s"].append(contender())
-            print(name, rows[name]["runs_s"][-1], file=sys.stderr)
+    rows |= {name: {"runs_s": [], "note": kind} for name, kind in PEERS.items()}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "points.npy"
         np.save(data, points, allow_pickle=False)
-        for name, kind in PEERS.items():
-            rows[name] = time_peer(name, kind, data, reference, options)
-            print(name, rows[name], file=sys.stderr)
+        for _ in range(options.repeats):
+            for name, contender in contenders.items():
+                rows[name]["runs_s"].append(contender())
+                print(name, rows[name]["runs_s"][-1], file=sys.stderr)
+            for name in PEERS:
+                time_peer(rows[name], name, data, reference, options)
+                print(name, rows[name], file=sys.stderr)
     for row in rows.values():
         row["median_s"] = statistics.median(row["runs_s"]) if row["runs_s"] else None
     shape = {"n_samples": len(points), "n_dims": points.shape[1], "budget": budget}
     return {**shape, "data": data_name(options), "repeats": options.repeats, "rows": rows}
 
 
-def time_peer(name, kind, data, reference, options) -> dict:
+def time_peer(row: dict, name: str, data: Path, reference: np.ndarray, options) -> None:
+    """Add one run of a peer to its row, or why there is none."""
     if not options.peers_python:
-        return {"runs_s": [], "note": "missing: no --peers-python given"}
+        row["note"] = "missing: no --peers-python given"
+        return
     picks = (options.peer_picks // 4, options.peer_picks)
     command = [
         options.peers_python, __file__, "peer", name, str(data), str(reference[0]),
         *map(str, picks),
     ]  # fmt: skip
-    runs, same = [], True
-    for _ in range(options.repeats):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            return {"runs_s": [], "note": f"missing: {reason[:120]}"}
-        answer = json.loads(done.stdout.strip().splitlines()[-1])
-        runs.append(extrapolate(picks, answer["times"], options.budget))
-        same &= answer["picks"] == reference[: len(answer["picks"])].tolist()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        row["note"] = f"missing: {reason[:120]}"
+        return
+    answer = json.loads(done.stdout.strip().splitlines()[-1])
+    row["runs_s"].append(extrapolate(picks, answer["times"], options.budget))
+    same = answer["picks"] == reference[: len(answer["picks"])].tolist()
     agreement = f"first {picks[1]} picks {'equal ours' if same else 'differ from ours'}"
-    return {"runs_s": runs, "note": f"{kind}; extrapolated from {picks[1]} picks; {agreement}"}
+    row["note"] = f"{PEERS[name]}; extrapolated from {picks[1]} picks; {agreement}"
 
 
 def growth(options: argparse.Namespace) -> dict:
