@@ -8,8 +8,9 @@ Paper   section 5.3, figure 2
 
 from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.classifier import ClassifierParams
-from zeroshot_al.files import write_csv, write_json
+from zeroshot_al.files import write_json
 from zeroshot_al.jobs import run_jobs
+from zeroshot_al.orders import write_seeded_orders
 from zeroshot_al.params import load_experiment, load_section
 from zeroshot_al.pool import check_budgets, load_pool
 from zeroshot_al.stage import run_stage
@@ -34,12 +35,8 @@ def main() -> None:
             for seed, (_, accuracies) in chains.items()
         ]
         write_json(f"metrics/baseline_coreset/{budget}.json", {"coreset": runs})
-    rows = (
-        (seed, rank, index, pool.ids[index])
-        for seed, (picks, _) in chains.items()
-        for rank, index in enumerate(picks)
-    )
-    write_csv("data/orders/coreset.csv", ("seed", "rank", "index", "id"), rows)
+    orders = {seed: picks for seed, (picks, _) in chains.items()}
+    write_seeded_orders("data/orders/coreset.csv", orders, pool.ids)
     discard(directory)
 
 

@@ -8,8 +8,9 @@ Paper   section 5.3, figure 2
 
 from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.classifier import ClassifierParams
-from zeroshot_al.files import write_csv, write_json
+from zeroshot_al.files import write_json
 from zeroshot_al.jobs import run_jobs
+from zeroshot_al.orders import write_seeded_orders
 from zeroshot_al.params import load_experiment, load_section
 from zeroshot_al.pool import check_budgets, load_pool
 from zeroshot_al.stage import run_stage
@@ -36,12 +37,7 @@ def main() -> None:
         by_budget[budget].append({"seed": seed, "accuracy": accuracy})
     for budget, runs in by_budget.items():
         write_json(f"metrics/baseline_random/{budget}.json", {"random": runs})
-    rows = (
-        (seed, rank, index, pool.ids[index])
-        for seed, order in orders.items()
-        for rank, index in enumerate(order)
-    )
-    write_csv("data/orders/random.csv", ("seed", "rank", "index", "id"), rows)
+    write_seeded_orders("data/orders/random.csv", orders, pool.ids)
     discard(directory)
 
 

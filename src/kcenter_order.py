@@ -9,9 +9,9 @@ Paper   section 4, algorithm 1
 
 from dataclasses import dataclass
 
-from zeroshot_al.files import read_npy, write_csv
+from zeroshot_al.files import read_npy
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.orders import ZERO_SHOT
+from zeroshot_al.orders import ZERO_SHOT, write_order
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import load_pool
 from zeroshot_al.stage import run_stage
@@ -41,11 +41,7 @@ def main() -> None:
         for method, rows in embeddings.items()
     }
     for method, found in orders.items():
-        rows = (
-            (rank, index, ids[index], f"{radius:.9g}")
-            for rank, (index, radius) in enumerate(zip(found.order, found.radius, strict=True))
-        )
-        write_csv(f"data/orders/{method}.csv", ("rank", "index", "id", "radius"), rows)
+        write_order(f"data/orders/{method}.csv", found.order, found.radius, ids)
 
 
 if __name__ == "__main__":

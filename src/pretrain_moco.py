@@ -12,7 +12,8 @@ from zeroshot_al.files import write_csv
 from zeroshot_al.moco import Moco, MocoParams
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import load_pool
-from zeroshot_al.pretrain import HISTORY_HEADER, initial_weights, pretrain
+from zeroshot_al.pretrain import HISTORY_HEADER, pretrain
+from zeroshot_al.runtime import initial_weights
 from zeroshot_al.stage import run_stage
 
 

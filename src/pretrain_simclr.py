@@ -11,7 +11,8 @@ from zeroshot_al.encoders import EncoderParams, save_encoder
 from zeroshot_al.files import write_csv
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import load_pool
-from zeroshot_al.pretrain import HISTORY_HEADER, initial_weights, pretrain
+from zeroshot_al.pretrain import HISTORY_HEADER, pretrain
+from zeroshot_al.runtime import initial_weights
 from zeroshot_al.simclr import Simclr, SimclrParams
 from zeroshot_al.stage import run_stage
 

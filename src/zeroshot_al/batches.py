@@ -3,9 +3,7 @@
 import torch
 from torch import Tensor
 
-from zeroshot_al.runtime import generator_for
-
-_ORDER = 1  # the purpose in `generator_for(seed, purpose, ...)`; views are drawn under another
+from zeroshot_al.runtime import ORDER, generator_for
 
 
 class BatchStream:
@@ -47,6 +45,6 @@ class BatchStream:
 
     def _permutation(self, epoch: int) -> Tensor:
         if epoch not in self._permutations:
-            generator = generator_for(self._seed, _ORDER, epoch)
+            generator = generator_for(self._seed, ORDER, epoch)
             self._permutations[epoch] = torch.randperm(self._n_samples, generator=generator)
         return self._permutations[epoch]

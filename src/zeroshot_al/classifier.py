@@ -12,13 +12,19 @@ from torch import Tensor, nn
 from zeroshot_al.augment_supervised import SupervisedViews, normalize, pixel_statistics
 from zeroshot_al.batches import BatchStream
 from zeroshot_al.checkpoint import Checkpoint
-from zeroshot_al.runtime import autocast, check_finite, generator_for, pick_device
+from zeroshot_al.runtime import (
+    VIEWS,
+    autocast,
+    check_finite,
+    generator_for,
+    initial_weights,
+    pick_device,
+)
 from zeroshot_al.schedule import learning_rate
 from zeroshot_al.wide_resnet import WideResNet
 
 logger = logging.getLogger(__name__)
 
-_INIT, _VIEWS = 0, 2  # purposes in `generator_for(seed, purpose, ...)`; 1 is the order of batches
 _LOG_STEPS = 50
 
 
@@ -109,8 +115,7 @@ def train_classifier(
     Zagoruyko and Komodakis, "Wide Residual Networks", 2016; DeVries and Taylor, "Cutout", 2017,
     section 4.1: SGD with Nesterov momentum 0.9, the learning rate here on a cosine.
     """
-    # Initial weights come from torch's global generator: the one place where it is seeded.
-    torch.manual_seed(generator_for(seed, _INIT).initial_seed())
+    initial_weights(seed)
     on_device = torch.from_numpy(np.ascontiguousarray(images)).to(pick_device())
     mean, std = pixel_statistics(on_device)
     classifier = Classifier(params, n_classes, mean, std)
@@ -136,7 +141,7 @@ def train_classifier(
         for group in optimizer.param_groups:
             group["lr"] = rate
         indices = batches.indices(step)
-        batch = views(indices, generator_for(seed, _VIEWS, step))
+        batch = views(indices, generator_for(seed, VIEWS, step))
         with autocast(device):
             loss = nn.functional.cross_entropy(network(batch), targets[indices.to(device)])
         optimizer.zero_grad()

@@ -1,13 +1,39 @@
-"""Orders of the pool, read back from the files that the stages write."""
+"""Orders of the pool: the files that the stages write, and how they are read back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_csv
+from zeroshot_al.files import read_csv, write_csv
 
 ZERO_SHOT = ("moco", "simclr")
 """The methods whose one order is made before any label."""
+
+HEADER = ("rank", "index", "id", "radius")
+SEEDED_HEADER = ("seed", "rank", "index", "id")
+
+
+def write_order(
+    path: str | Path, order: Iterable[int], radius: Iterable[float], pool_ids: Sequence[str]
+) -> None:
+    """Write a zero-shot order: the pool index, id and radius of each pick."""
+    rows = (
+        (rank, index, pool_ids[index], f"{distance:.9g}")
+        for rank, (index, distance) in enumerate(zip(order, radius, strict=True))
+    )
+    write_csv(path, HEADER, rows)
+
+
+def write_seeded_orders(
+    path: str | Path, orders: Mapping[int, Iterable[int]], pool_ids: Sequence[str]
+) -> None:
+    """Write the orders of a method that depends on a seed, the pool index and id of each pick."""
+    rows = (
+        (seed, rank, index, pool_ids[index])
+        for seed, order in orders.items()
+        for rank, index in enumerate(order)
+    )
+    write_csv(path, SEEDED_HEADER, rows)
 
 
 def read_picks(path: str | Path, method: str, pool_ids: Sequence[str]) -> dict[int, list[int]]:
@@ -33,8 +59,7 @@ def read_picks(path: str | Path, method: str, pool_ids: Sequence[str]) -> dict[i
     InputError
         If the file is missing, an id is not the one at its index, or ranks have gaps.
     """
-    one_order = method in ZERO_SHOT
-    header = ["rank", "index", "id", "radius"] if one_order else ["seed", "rank", "index", "id"]
+    header = HEADER if method in ZERO_SHOT else SEEDED_HEADER
     orders: dict[int, list[int]] = {}
     for row in read_csv(path, header):
         if None in row.values():

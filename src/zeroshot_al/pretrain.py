@@ -17,14 +17,12 @@ from zeroshot_al.checkpoint import Checkpoint
 from zeroshot_al.encoders import Encoder
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import read_json, write_json
-from zeroshot_al.runtime import autocast, check_finite, generator_for, pick_device
+from zeroshot_al.runtime import VIEWS, autocast, check_finite, generator_for, pick_device
 from zeroshot_al.schedule import learning_rate
 
 logger = logging.getLogger(__name__)
 
 HISTORY_HEADER = ("epoch", "loss", "learning_rate")
-
-_INIT, _VIEWS = 0, 2  # purposes in `generator_for(seed, purpose, ...)`; 1 is the order of batches
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,6 @@ class ContrastiveMethod(Protocol):
 
     def training_loss(self, first: Tensor, second: Tensor, generator: torch.Generator) -> Tensor:
         """Return the scalar loss of two views, each float32 (n, 3, h, w) in [0, 1]."""
-
-
-def initial_weights(seed: int) -> None:
-    """Seed torch's global generator, which modules draw their initial weights from."""
-    torch.manual_seed(generator_for(seed, _INIT).initial_seed())
 
 
 def pretrain(
@@ -112,7 +105,7 @@ def pretrain(
         rate = learning_rate(step, n_steps, params.learning_rate, warmup_steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        generator = generator_for(params.seed, _VIEWS, step)
+        generator = generator_for(params.seed, VIEWS, step)
         batch = on_device[batches.indices(step).to(device)]
         views = contrastive_views(torch.cat([batch, batch]), params.views, generator)
         with autocast(device):

@@ -7,6 +7,9 @@ import torch
 
 from zeroshot_al.errors import InputError
 
+# The purposes of randomness in a training: see `generator_for`.
+INIT, ORDER, VIEWS = range(3)
+
 
 def pick_device() -> torch.device:
     """Return the CUDA device if there is one, else the CPU, set up to give the same bytes twice."""
@@ -43,6 +46,11 @@ def generator_for(*stream: int) -> torch.Generator:
     """
     state = np.random.SeedSequence(stream).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+def initial_weights(seed: int) -> None:
+    """Seed torch's global generator, which modules draw their initial weights from."""
+    torch.manual_seed(generator_for(seed, INIT).initial_seed())
 
 
 def check_finite(value: float, what: str, step: int, learning_rate: float) -> None:

@@ -15,8 +15,8 @@ from zeroshot_al.encoders import Encoder, EncoderParams, extract_features
 from zeroshot_al.moco import Moco, MocoParams
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import Pool, write_pool
-from zeroshot_al.pretrain import initial_weights, pretrain
-from zeroshot_al.runtime import pick_device
+from zeroshot_al.pretrain import pretrain
+from zeroshot_al.runtime import initial_weights, pick_device
 from zeroshot_al.simclr import Simclr, SimclrParams
 
 N_TRAIN, N_TEST, BATCH_SIZE = 48, 16, 32

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from zeroshot_al import _kcenter_filter as kcenter_filter
-from zeroshot_al import kcenter
+from zeroshot_al import _kcenter_distances, _kcenter_filter, _kcenter_search
 from zeroshot_al._kcenter_input import canonical_rows
 from zeroshot_al.errors import InputError
 from zeroshot_al.kcenter import KCenterOrder, kcenter_order
@@ -34,6 +33,12 @@ def brute_force(embeddings, n_select, start=(), initial=()):
         nearest = np.minimum(nearest, ((points - points[pick]) ** 2).sum(axis=1))
         nearest[order] = -1
     return np.array(order[len(initial) :]), np.array(radius[len(initial) :])
+
+
+def set_tile(monkeypatch, size):
+    """A small tile, so that a few hundred points take several."""
+    monkeypatch.setattr(_kcenter_filter, "TILE", size)
+    monkeypatch.setattr(_kcenter_distances, "TILE", size)
 
 
 def assert_exact(embeddings, n_select, **options):
@@ -101,10 +106,10 @@ def one_thread():
 def sizes(request, monkeypatch):
     """Run with the real sizes, and with sizes that nest a small problem five levels deep."""
     block, fan_out = request.param
-    monkeypatch.setattr(kcenter, "BLOCK", block)
-    monkeypatch.setattr(kcenter, "FAN_OUT", fan_out)
+    monkeypatch.setattr(_kcenter_search, "BLOCK", block)
+    monkeypatch.setattr(_kcenter_search, "FAN_OUT", fan_out)
     if block < 512:
-        monkeypatch.setattr(kcenter_filter, "TILE", 32)
+        set_tile(monkeypatch, 32)
 
 
 class TestExact:
@@ -159,9 +164,9 @@ class TestExact:
             "precision": data.draw(st.sampled_from(PRECISIONS)),
         }
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(kcenter, "BLOCK", 4)
-            patch.setattr(kcenter, "FAN_OUT", 2)
-            patch.setattr(kcenter_filter, "TILE", 8)
+            patch.setattr(_kcenter_search, "BLOCK", 4)
+            patch.setattr(_kcenter_search, "FAN_OUT", 2)
+            set_tile(patch, 8)
             result = assert_exact(points, n_select, **options)
             shorter = data.draw(st.integers(options["n_initial"], n_select))
             prefix = kcenter_order(points, shorter, **options)
@@ -299,18 +304,18 @@ class TestKnownBugs:
     def test_distance_matrix(self, monkeypatch):
         """No n x n or budget x n matrix: no tensor above a tile or the data itself."""
         sizes = []
-        products, exact = kcenter_filter.Filter.products, kcenter_filter.Distances.exact
-        monkeypatch.setattr(kcenter_filter, "TILE", 128)
+        products, exact = _kcenter_filter.Filter.products, _kcenter_distances.Distances.exact
+        set_tile(monkeypatch, 128)
         monkeypatch.setattr(
-            kcenter_filter.Filter, "products",
+            _kcenter_filter.Filter, "products",
             lambda *args: sizes.append(products(*args).numel()) or products(*args),
         )  # fmt: skip
         monkeypatch.setattr(
-            kcenter_filter.Distances, "exact",
+            _kcenter_distances.Distances, "exact",
             lambda *args: sizes.append(exact(*args).numel()) or exact(*args),
         )  # fmt: skip
         kcenter_order(clustered(3000), 2000, n_initial=600)
-        assert max(sizes) <= kcenter.BLOCK**2
+        assert max(sizes) <= _kcenter_search.BLOCK**2
 
 
 class TestErrors:
@@ -390,7 +395,7 @@ class TestBounds:
 
     def test_float64_distances_are_exact(self):
         points = canonical_rows(clustered(40, 33))
-        distances = kcenter_filter.Distances(torch.from_numpy(points), False)
+        distances = _kcenter_distances.Distances(torch.from_numpy(points), False)
         everyone = torch.arange(40)
         matrix = distances.exact(everyone, everyone)
         pairs = distances.exact_pairs(everyone, everyone.flip(0))
@@ -413,8 +418,8 @@ class TestBounds:
         points = np.concatenate([uniform(100, n_dims), base + 0.01 * uniform(100, n_dims)])
         rows = torch.from_numpy(canonical_rows(points)).to(device)
         everyone = torch.arange(200, device=device)
-        with kcenter_filter.reference_arithmetic(rows.device):
-            distances = kcenter_filter.Distances(rows, bfloat16)
+        with _kcenter_distances.reference_arithmetic(rows.device):
+            distances = _kcenter_distances.Distances(rows, bfloat16)
             tested = distances.filters[0]
             exact = distances.exact(everyone, everyone).sqrt()
             products = tested.products(everyone, everyone)
@@ -429,11 +434,11 @@ class TestBounds:
         rng = np.random.default_rng(0)
         points = np.ones(16) + 1e-3 * rng.standard_normal((900, 16))
         used = []
-        products = kcenter_filter.Filter.products
+        products = _kcenter_filter.Filter.products
         monkeypatch.setattr(
-            kcenter_filter.Filter, "products",
+            _kcenter_filter.Filter, "products",
             lambda self, *args: used.append(self.vectors.dtype) or products(self, *args),
         )  # fmt: skip
-        monkeypatch.setattr(kcenter, "BLOCK", 64)
+        monkeypatch.setattr(_kcenter_search, "BLOCK", 64)
         assert_exact(points, 450, precision="bf16")
         assert {torch.bfloat16, torch.float32} <= set(used)

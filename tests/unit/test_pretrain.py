@@ -22,7 +22,8 @@ from zeroshot_al.checkpoint import Checkpoint
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import read_json
 from zeroshot_al.moco import Moco
-from zeroshot_al.pretrain import HISTORY_HEADER, initial_weights, pretrain
+from zeroshot_al.pretrain import HISTORY_HEADER, pretrain
+from zeroshot_al.runtime import initial_weights
 from zeroshot_al.schedule import learning_rate
 from zeroshot_al.simclr import Simclr
 
