@@ -27,6 +27,7 @@ def view_params(**changes) -> ViewParams:
     values = {
         "size_px": 8, "min_area": 0.2, "flip_rate": 0.5, "jitter_rate": 0.8, "grayscale_rate": 0.2,
         "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1,
+        "blur_rate": 0.0, "solarize_rate": 0.0,
     }  # fmt: skip
     return ViewParams(**values | changes)
 
@@ -38,8 +39,8 @@ def no_change(size_px: int, **changes) -> ViewParams:
 
 
 _PRETRAIN = {
-    "seed": 0, "epochs": 2, "batch_size": 8, "learning_rate": 0.05, "warmup_epochs": 0,
-    "weight_decay": 5e-4, "temperature": 0.2, "head_hidden": 16, "head_dims": 8,
+    "seed": 0, "epochs": 2, "optimizer": "sgd", "batch_size": 8, "learning_rate": 0.05,
+    "warmup_epochs": 0, "weight_decay": 5e-4, "temperature": 0.2, "head_hidden": 16, "head_dims": 8,
     "views": view_params(),
 }  # fmt: skip
 

@@ -1,8 +1,9 @@
 """The random views of contrastive learning, for a whole batch at once, on its device.
 
-Equal in distribution to torchvision's RandomResizedCrop, RandomHorizontalFlip, ColorJitter and
-RandomGrayscale in this order, with one draw of parameters for each sample. All draws come from a
-CPU generator, so that they are the same on every device and no step waits for the device.
+Equal in distribution to torchvision's RandomResizedCrop, RandomHorizontalFlip, ColorJitter,
+RandomGrayscale, GaussianBlur and RandomSolarize in this order, with one draw of parameters for each
+sample. All draws come from a CPU generator, so that they are the same on every device and no step
+waits for the device.
 """
 
 import math
@@ -15,6 +16,9 @@ from torch.nn import functional
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as torchvision and PIL
 _ASPECT = (3 / 4, 4 / 3)
 _CROP_TRIES = 10
+# SimCLR, appendix A: a kernel of a tenth of the side, its width uniform between these, in pixels.
+_BLUR_SIGMA_PX = (0.1, 2.0)
+_SOLARIZE_THRESHOLD = 0.5  # BYOL, appendix B
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,14 @@ class ViewParams:
     """Params subsection `views`.
 
     `size_px` is the side of a view, `min_area` the least fraction of the image that it shows;
-    the last four are ColorJitter's strengths.
+    `brightness`, `contrast`, `saturation` and `hue` are ColorJitter's strengths. With a
+    `blur_rate` or `solarize_rate` of 0 nothing is drawn for it.
 
     References
     ----------
-    Paper: section 5.2 (grayscale 0.2, crop 0.08 to 1, flip 0.5, jitter 0.8).
+    Paper: section 5.2 (grayscale 0.2, crop 0.08 to 1, flip 0.5, jitter 0.8). Chen et al., 2020,
+    appendix A (blur 0.5 on ImageNet, none on CIFAR-10). Grill et al., "Bootstrap Your Own Latent",
+    2020, appendix B (solarize 0.2 on one view of two).
     """
 
     size_px: int
@@ -38,6 +45,8 @@ class ViewParams:
     contrast: float
     saturation: float
     hue: float
+    blur_rate: float
+    solarize_rate: float
 
 
 def contrastive_views(images: Tensor, params: ViewParams, generator: torch.Generator) -> Tensor:
@@ -66,6 +75,15 @@ def contrastive_views(images: Tensor, params: ViewParams, generator: torch.Gener
     if len(gray):
         gray = gray.to(views.device)
         views[gray] = _luma(views[gray]).expand(-1, 3, -1, -1)
+    if params.blur_rate:
+        blurred = (torch.rand(n, generator=generator) < params.blur_rate).nonzero().flatten()
+        sigmas_px = torch.empty(n).uniform_(*_BLUR_SIGMA_PX, generator=generator)[blurred]
+        blurred = blurred.to(views.device)
+        views[blurred] = _blur(views[blurred], sigmas_px.to(views.device))
+    if params.solarize_rate:
+        turned = torch.rand(n, generator=generator) < params.solarize_rate
+        turned = turned.to(views.device)[:, None, None, None] & (views >= _SOLARIZE_THRESHOLD)
+        views = torch.where(turned, 1 - views, views)
     return views
 
 
@@ -152,6 +170,21 @@ def _jitter(views: Tensor, params: ViewParams, generator: torch.Generator) -> Te
                 mine = mine.to(views.device)
                 views[mine] = step(views[mine], factor)
     return views
+
+
+def _blur(x: Tensor, sigmas_px: Tensor) -> Tensor:
+    """Blur each sample with a Gaussian of its own, one axis after the other, edges reflected."""
+    n, channels, height, width = x.shape
+    radius = max(1, width // 20)
+    places = torch.arange(-radius, radius + 1, device=x.device)
+    kernels = torch.exp(-0.5 * (places / sigmas_px[:, None]).square())
+    kernels = (kernels / kernels.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
+    # Every channel of every sample is a group of one convolution.
+    planes = x.reshape(1, n * channels, height, width)
+    planes = functional.pad(planes, [radius] * 4, mode="reflect")
+    planes = functional.conv2d(planes, kernels[:, None, :, None], groups=n * channels)
+    planes = functional.conv2d(planes, kernels[:, None, None, :], groups=n * channels)
+    return planes.reshape(n, channels, height, width)
 
 
 def _luma(x: Tensor) -> Tensor:

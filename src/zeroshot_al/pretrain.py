@@ -3,10 +3,11 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from lightly.utils.lars import LARS
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,10 +28,15 @@ HISTORY_HEADER = ("epoch", "loss", "learning_rate")
 
 @dataclass(frozen=True)
 class PretrainParams:
-    """What the params sections `moco` and `simclr` have in common."""
+    """What the params sections `moco` and `simclr` have in common.
+
+    LARS is for large batches (You, Gitman and Ginsburg, "Large Batch Training of Convolutional
+    Networks", 2017), with the learning rate of SimCLR's appendix B.9: 1 times batch_size / 256.
+    """
 
     seed: int
     epochs: int
+    optimizer: Literal["sgd", "lars"]
     batch_size: int
     learning_rate: float
     warmup_epochs: int
@@ -48,6 +54,22 @@ class ContrastiveMethod(Protocol):
 
     def training_loss(self, first: Tensor, second: Tensor, generator: torch.Generator) -> Tensor:
         """Return the scalar loss of two views, each float32 (n, 3, h, w) in [0, 1]."""
+
+
+def make_optimizer(method: torch.nn.Module, params: PretrainParams) -> torch.optim.Optimizer:
+    """Return SGD or LARS, momentum 0.9, over the weights that take a gradient."""
+    trained = [weight for weight in method.parameters() if weight.requires_grad]
+    if params.optimizer == "sgd":
+        return torch.optim.SGD(
+            trained, lr=params.learning_rate, momentum=0.9, weight_decay=params.weight_decay,
+            fused=True,
+        )  # fmt: skip
+    # As published: biases and BatchNorm's weights are neither decayed nor adapted.
+    groups = [
+        {"params": [weight for weight in trained if weight.ndim > 1]},
+        {"params": [weight for weight in trained if weight.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return LARS(groups, lr=params.learning_rate, momentum=0.9, weight_decay=params.weight_decay)
 
 
 def pretrain(
@@ -85,10 +107,7 @@ def pretrain(
     on_device = torch.tensor(images, device=device)
     method.encoder.mean, method.encoder.std = pixel_statistics(on_device)
     method.to(device, memory_format=torch.channels_last).train()
-    optimizer = torch.optim.SGD(
-        [weight for weight in method.parameters() if weight.requires_grad],
-        lr=params.learning_rate, momentum=0.9, weight_decay=params.weight_decay, fused=True,
-    )  # fmt: skip
+    optimizer = make_optimizer(method, params)
     batches = BatchStream(len(images), params.batch_size, params.seed)
     epoch_steps = len(images) // params.batch_size
     n_steps, warmup_steps = params.epochs * epoch_steps, params.warmup_epochs * epoch_steps

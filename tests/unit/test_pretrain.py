@@ -22,7 +22,7 @@ from zeroshot_al.checkpoint import Checkpoint
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import read_json
 from zeroshot_al.moco import Moco
-from zeroshot_al.pretrain import HISTORY_HEADER, pretrain
+from zeroshot_al.pretrain import HISTORY_HEADER, make_optimizer, pretrain
 from zeroshot_al.runtime import initial_weights
 from zeroshot_al.schedule import learning_rate
 from zeroshot_al.simclr import Simclr
@@ -67,6 +67,23 @@ def test_the_loss_falls_in_20_steps(name, tmp_path):
     )  # fmt: skip
     losses = [loss for _, loss, _ in history]
     assert sum(losses[-3:]) / 3 < sum(losses[1:4]) / 3 - 0.1
+
+
+def test_lars_adapts_and_decays_no_bias_and_no_norm():
+    method, params = make("simclr", optimizer="lars", learning_rate=2.0, weight_decay=0.1)
+    optimizer = make_optimizer(method, params)
+    before = {name: weight.detach().clone() for name, weight in method.named_parameters()}
+    for weight in method.parameters():
+        weight.grad = torch.full_like(weight, 0.3)
+    optimizer.step()
+    for name, weight in method.named_parameters():
+        old, grad = before[name], weight.grad
+        if weight.ndim > 1:  # You et al., 2017, equation 6, with a trust coefficient of 0.001
+            rate = 0.001 * old.norm() / (grad.norm() + 0.1 * old.norm())
+            expected = old - 2.0 * rate * (grad + 0.1 * old)
+        else:
+            expected = old - 2.0 * grad
+        torch.testing.assert_close(weight.detach(), expected)
 
 
 @methods
@@ -120,11 +137,14 @@ class Stop(Exception):
     """The interruption."""
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "lars"])
 @methods
-def test_an_interrupted_pretraining_resumes_to_the_same_bytes(name, tmp_path, save_every_epoch):
+def test_an_interrupted_pretraining_resumes_to_the_same_bytes(
+    name, optimizer, tmp_path, save_every_epoch
+):
     images = noise(24)
-    whole, history = run(name, images, tmp_path / "whole", epochs=4)
-    interrupted, params = make(name, epochs=4)
+    whole, history = run(name, images, tmp_path / "whole", epochs=4, optimizer=optimizer)
+    interrupted, params = make(name, epochs=4, optimizer=optimizer)
     compute, n_calls = interrupted.training_loss, iter(range(100))
 
     def training_loss(*views):
@@ -136,7 +156,7 @@ def test_an_interrupted_pretraining_resumes_to_the_same_bytes(name, tmp_path, sa
     with pytest.raises(Stop):
         pretrain(interrupted, images, params, tmp_path / "cut")
     # Other initial weights: all of the state must come from the checkpoint.
-    continued, params = make(name, epochs=4)
+    continued, params = make(name, epochs=4, optimizer=optimizer)
     with torch.no_grad():
         for weight in continued.parameters():
             weight.zero_()
