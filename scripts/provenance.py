@@ -18,9 +18,9 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from zeroshot_al.cores import n_cores
 from zeroshot_al.files import write_json
 from zeroshot_al.params import load_experiment
-from zeroshot_al.runtime import n_cores
 from zeroshot_al.stage import run_stage
 
 

@@ -22,7 +22,7 @@ def main() -> None:
     experiment = load_experiment()
     budgets, seeds = experiment.budgets, experiment.seeds
     params = load_section("classifier", ClassifierParams)
-    pool = load_pool("data/pool")
+    pool = load_pool("data/pool", needs_labels=True)
     check_budgets(budgets, pool.n_train)
     code = fingerprint(params, budgets, pool.images, pool.train_labels, pool.test_labels)
     directory = checkpoint_root() / "baseline_coreset" / code

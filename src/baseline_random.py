@@ -21,7 +21,7 @@ def main() -> None:
     """Run the stage."""
     experiment = load_experiment()
     params = load_section("classifier", ClassifierParams)
-    pool = load_pool("data/pool")
+    pool = load_pool("data/pool", needs_labels=True)
     check_budgets(experiment.budgets, pool.n_train)
     orders = {seed: random_order(pool.n_train, seed) for seed in experiment.seeds}
     code = fingerprint(params, pool.images, pool.train_labels, pool.test_labels)

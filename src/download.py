@@ -1,7 +1,8 @@
 """Bring the pool's images into one array, in an order that tells nothing of their labels.
 
-Reads   the source: torchvision's archive, a local copy, scikit-learn, or a folder of images
-Writes  data/pool/ (images.npy, index.csv)
+Reads   the source: torchvision's archive, a local copy, scikit-learn, or the user's own images
+Writes  data/pool/ (images.npy, index.csv; of the user's images also rejected.csv, duplicates.csv
+        and labelled.csv, of ready-made embeddings also embeddings.npy)
 Params  profiles.<profile>.data
 Paper   section 5.1, data sets
 
@@ -11,8 +12,9 @@ the published data sets, one folder a source.
 
 import os
 
+from zeroshot_al.files import replaced_directory
 from zeroshot_al.params import load_section
-from zeroshot_al.pool import write_pool
+from zeroshot_al.pool import save_pool
 from zeroshot_al.sources import DataParams, load_source
 from zeroshot_al.stage import run_stage
 
@@ -20,8 +22,9 @@ from zeroshot_al.stage import run_stage
 def main() -> None:
     """Run the stage."""
     params = load_section("data", DataParams)
-    pool = load_source(params, os.environ.get("ZEROSHOT_AL_DATA") or "data/raw")
-    write_pool(pool, "data/pool")
+    raw_dir = os.environ.get("ZEROSHOT_AL_DATA") or "data/raw"
+    with replaced_directory("data/pool") as directory:
+        save_pool(load_source(params, raw_dir, directory), directory)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ def main() -> None:
     pool = load_pool("data/pool")
 
     def probe(features: np.ndarray) -> dict[str, float]:
+        if not pool.is_labelled:
+            return {}
         train, test = features[: pool.n_train], features[pool.n_train :]
         arguments = (train, pool.train_labels, test, pool.test_labels, params)
         return {"linear": linear_accuracy(*arguments), "knn": knn_accuracy(*arguments)}
@@ -45,9 +47,10 @@ def main() -> None:
         write_npy(f"data/embeddings/{method}.npy", rows)
         results[method] = probe(rows)
         logging.info("%s: %s", method, results[method])
-    pixels = pool.images.reshape(len(pool.images), -1).astype(np.float32) / 255
-    results["pixels"] = probe(pixels)
-    logging.info("pixels: %s", results["pixels"])
+    if pool.is_labelled:  # else the pixels as floats would fill the memory for nothing
+        pixels = pool.images.reshape(len(pool.images), -1).astype(np.float32) / 255
+        results["pixels"] = probe(pixels)
+        logging.info("pixels: %s", results["pixels"])
     write_json("metrics/linear_eval.json", results)
 
 

@@ -1,6 +1,6 @@
 """Order the whole pool by greedy k-center on each method's embeddings, once.
 
-Reads   data/embeddings/, data/pool/index.csv
+Reads   data/embeddings/, data/pool/index.csv, data/pool/labelled.csv where there is one
 Writes  data/orders/moco.csv, data/orders/simclr.csv (rank, index, id, radius); any prefix is the
         selection for that budget
 Params  profiles.<profile>.kcenter
@@ -28,7 +28,10 @@ class KcenterParams:
 def main() -> None:
     """Run the stage."""
     params = load_section("kcenter", KcenterParams)
-    ids = load_pool("data/pool").train_ids
+    pool = load_pool("data/pool")
+    ids = pool.train_ids
+    # Images labelled already are centres from the start, and not in the order.
+    n_select = len(ids) - len(pool.labelled_indices)
     embeddings = {
         method: read_npy(f"data/embeddings/{method}.npy", memory_map=True)[: len(ids)]
         for method in ZERO_SHOT
@@ -36,7 +39,12 @@ def main() -> None:
     # All orders before the first file: bad embeddings of one method leave both files as they were.
     orders = {
         method: kcenter_order(
-            rows, len(ids), n_initial=params.n_initial, seed=params.seed, progress=True
+            rows,
+            n_select,
+            initial_indices=pool.labelled_indices,
+            n_initial=params.n_initial,
+            seed=params.seed,
+            progress=True,
         )
         for method, rows in embeddings.items()
     }

@@ -27,7 +27,7 @@ def main(budget: int) -> None:
     """Run the stage."""
     seeds = load_experiment().seeds
     params = load_section("classifier", ClassifierParams)
-    pool = load_pool("data/pool")
+    pool = load_pool("data/pool", needs_labels=True)
     check_budgets([budget], pool.n_train)
     orders = {method: first_picks(method, budget, pool.train_ids) for method in ZERO_SHOT}
     code = fingerprint(params, pool.images, pool.train_labels, pool.test_labels, *orders.values())

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,35 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced_directory(directory: str | Path) -> Iterator[Path]:
+    """Yield a path to build a directory at; it replaces `directory` on success and else goes.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the place cannot be written; what was there is then still there.
+    """
+    # A link to a bigger disk stays a link: build beside what it points to.
+    directory = Path(os.path.realpath(directory))
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
+    old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
+    # Left by a killed process that had the same number.
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    try:
+        yield temporary
+        # A directory that is not empty cannot be replaced in one step, so the old one steps aside.
+        if directory.exists():
+            directory.rename(old)
+        temporary.rename(directory)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if old.exists() and not directory.exists():
+            old.rename(directory)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(path: str | Path, data: object) -> None:

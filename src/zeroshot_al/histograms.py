@@ -11,6 +11,7 @@ from zeroshot_al.errors import InputError
 from zeroshot_al.figures import styled
 from zeroshot_al.files import read_csv
 from zeroshot_al.methods import METHODS
+from zeroshot_al.pool import NO_LABELS
 
 MAX_NAMED_CLASSES = 20
 
@@ -21,11 +22,13 @@ def read_pool_labels(path: str | Path) -> tuple[list[str], list[str]]:
     Raises
     ------
     InputError
-        If the file is missing or holds no train row.
+        If the file is missing, holds no train row, or has no labels.
     """
     rows = [row for row in read_csv(path, ["id", "split", "label"]) if row["split"] == "train"]
     if not rows:
         raise InputError(f"{path} holds no train image; run the download stage again")
+    if not any(row["label"] for row in rows):
+        raise InputError(NO_LABELS)
     return [row["id"] for row in rows], [row["label"] for row in rows]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from zeroshot_al.runtime import n_cores
+from zeroshot_al.cores import n_cores
 
 _steps_done: Any = None  # set in each worker: a shared counter of finished steps
 

@@ -1,11 +1,11 @@
 """The pool: every image of the experiment with its id, split and label, in one canonical order.
 
 On disk it is a directory with `images.npy` (uint8, n x h x w x 3) and `index.csv`
-(id, split, label), the train images first: one array, not 50,000 small files.
+(id, split, label), the train images first: one array, not 50,000 small files. A pool of the user's
+own images has no labels; `labelled.csv` (id) then lists what somebody has labelled elsewhere. A
+source may leave more files there: `rejected.csv`, `duplicates.csv`, `embeddings.npy`.
 """
 
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_csv, read_npy, write_csv, write_npy
+from zeroshot_al.files import read_csv, read_npy, replaced_directory, write_csv, write_npy
 
 HEADER = ("id", "split", "label")
+LABELLED_HEADER = ("id",)
 SPLITS = ("train", "test")
+
+
+NO_LABELS = (
+    "the pool has no labels; use what is made without them, data/orders, "
+    "or give images in class folders (data.source class_folders)"
+)
 
 
 # eq=False: comparing arrays with == gives no truth value.
@@ -30,14 +37,19 @@ class Pool:
     images : ndarray of shape (n_samples, height, width, 3), uint8
         May be a read-only memory map.
     ids, splits, labels : sequence of str, n_samples each
-        Ids are unique, splits are "train" then "test", labels are class names.
+        Ids are unique, splits are "train" then "test", labels are class names: all of them, or
+        none and then empty strings.
     classes : tuple of str, optional
-        The sorted class names; taken from the labels when left out.
+        The sorted class names; taken from the labels when left out. Empty without labels.
+    labelled : sequence of str, optional
+        Ids of train images that are labelled already, wherever their labels are kept; None for a
+        source that knows nothing of the kind.
 
     Raises
     ------
     InputError
-        If shapes, lengths, the splits' order or the ids' uniqueness do not hold.
+        If shapes, lengths, the splits' order or the ids' uniqueness do not hold, if some images
+        have a label and others none, or if a labelled id is no train image's.
     """
 
     images: np.ndarray
@@ -45,11 +57,22 @@ class Pool:
     splits: Sequence[str]
     labels: Sequence[str]
     classes: tuple[str, ...] = ()
+    labelled: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         _check(self)
         if not self.classes:
-            object.__setattr__(self, "classes", tuple(sorted(set(self.labels))))
+            object.__setattr__(self, "classes", tuple(sorted(set(self.labels) - {""})))
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the images have labels, which training and probing need."""
+        return bool(self.classes)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there are pixels; a pool of ready-made embeddings has none."""
+        return self.images.size > 0
 
     @cached_property
     def n_train(self) -> int:
@@ -58,12 +81,14 @@ class Pool:
 
     @property
     def train_images(self) -> np.ndarray:
-        """View of shape (n_train, height, width, 3), uint8."""
+        """View of shape (n_train, height, width, 3), uint8; an InputError where there are none."""
+        self._require_images()
         return self.images[: self.n_train]
 
     @property
     def test_images(self) -> np.ndarray:
-        """View of shape (n_samples - n_train, height, width, 3), uint8."""
+        """View of shape (n_samples - n_train, height, width, 3), uint8, likewise."""
+        self._require_images()
         return self.images[self.n_train :]
 
     @property
@@ -73,16 +98,30 @@ class Pool:
 
     @property
     def train_labels(self) -> np.ndarray:
-        """Indices into `classes` of shape (n_train,), int64."""
+        """Indices into `classes` of shape (n_train,), int64; an InputError without labels."""
         return self._class_indices[: self.n_train]
 
     @property
     def test_labels(self) -> np.ndarray:
-        """Indices into `classes` of shape (n_samples - n_train,), int64."""
+        """Indices into `classes` of shape (n_samples - n_train,), int64, likewise."""
         return self._class_indices[self.n_train :]
 
     @cached_property
+    def labelled_indices(self) -> np.ndarray:
+        """Sorted pool indices of the images labelled already, int64; often empty."""
+        wanted = set(self.labelled or ())
+        return np.array([i for i, name in enumerate(self.ids) if name in wanted], dtype=np.int64)
+
+    def _require_images(self) -> None:
+        if not self.has_images:
+            raise InputError(
+                "the pool has no images, only embeddings; choose another data.source to train on it"
+            )
+
+    @cached_property
     def _class_indices(self) -> np.ndarray:
+        if not self.is_labelled:
+            raise InputError(NO_LABELS)
         index_of = {name: index for index, name in enumerate(self.classes)}
         return np.array([index_of[label] for label in self.labels], dtype=np.int64)
 
@@ -109,31 +148,46 @@ def _check(pool: Pool) -> None:
         seen: set[str] = set()
         repeated = next(name for name in pool.ids if name in seen or seen.add(name))
         raise InputError(f"the id {repeated!r} stands for two images")
+    if "" in pool.labels and set(pool.labels) != {""}:
+        raise InputError(
+            f"the image {pool.ids[pool.labels.index('')]!r} has no label and others have; "
+            "give a label to all or to none"
+        )
+    strangers = set(pool.labelled or ()) - set(pool.ids[:n_train])
+    if strangers:
+        raise InputError(f"the labelled id {min(strangers)!r} is not among the train images")
     if pool.classes and not set(pool.labels) <= set(pool.classes):
         raise InputError(
             f"label {min(set(pool.labels) - set(pool.classes))!r} is not among the classes"
         )
 
 
-def load_pool(directory: str | Path = "data/pool") -> Pool:
+def load_pool(directory: str | Path = "data/pool", *, needs_labels: bool = False) -> Pool:
     """Read a pool; the images are a read-only memory map.
 
     Raises
     ------
     InputError
-        If a file is missing or truncated, or the two files do not agree.
+        If a file is missing or truncated, or they do not agree; if labels are needed and absent.
     """
     directory = Path(directory)
     images = read_npy(directory / "images.npy", memory_map=True)
     rows = read_csv(directory / "index.csv", HEADER)
+    labelled = None
+    if (directory / "labelled.csv").exists():
+        labelled = tuple(row["id"] for row in read_csv(directory / "labelled.csv", LABELLED_HEADER))
     try:
         for line, row in enumerate(rows, start=2):
             # csv.DictReader marks a short row with None values and a long one with a None key.
             if None in row or None in row.values():
                 raise InputError(f"index.csv has not {len(HEADER)} columns near its line {line}")
-        return Pool(images, *(tuple(row[column] for row in rows) for column in HEADER))
+        columns = (tuple(row[column] for row in rows) for column in HEADER)
+        pool = Pool(images, *columns, labelled=labelled)
     except InputError as error:
         raise InputError(f"{directory} is not a whole pool: {error}; run download anew") from None
+    if needs_labels and not pool.is_labelled:
+        raise InputError(NO_LABELS)
+    return pool
 
 
 def write_pool(pool: Pool, directory: str | Path) -> None:
@@ -144,28 +198,24 @@ def write_pool(pool: Pool, directory: str | Path) -> None:
     OSError
         If the disk is full or the place cannot be written; the old pool is then still there.
     """
-    # A link to a bigger disk stays a link: build beside what it points to.
-    directory = Path(os.path.realpath(directory))
-    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
-    old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
-    # Left by a killed process that had the same number.
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with replaced_directory(directory) as temporary:
+        save_pool(pool, temporary)
+
+
+def save_pool(pool: Pool, directory: Path) -> None:
+    """Write a pool's files into a directory that is new, beside what its source left there.
+
+    An `images.npy` that the source left there is the pool's: it is not written a second time.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    if not (directory / "images.npy").exists():
         # In C order always: numpy.save would keep another order and so write other bytes.
-        write_npy(temporary / "images.npy", np.ascontiguousarray(pool.images))
-        rows = zip(pool.ids, pool.splits, pool.labels, strict=True)
-        write_csv(temporary / "index.csv", HEADER, rows)
-        # A directory that is not empty cannot be replaced in one step, so the old one steps aside.
-        if directory.exists():
-            directory.rename(old)
-        temporary.rename(directory)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        if old.exists() and not directory.exists():
-            old.rename(directory)
-        shutil.rmtree(temporary, ignore_errors=True)
+        write_npy(directory / "images.npy", np.ascontiguousarray(pool.images))
+    rows = zip(pool.ids, pool.splits, pool.labels, strict=True)
+    write_csv(directory / "index.csv", HEADER, rows)
+    if pool.labelled is not None:
+        rows = ((pool.ids[index],) for index in pool.labelled_indices)
+        write_csv(directory / "labelled.csv", LABELLED_HEADER, rows)
 
 
 def check_budgets(budgets: Iterable[int], n_train: int) -> None:

@@ -1,7 +1,5 @@
 """Device, precision and randomness, each decided in one place."""
 
-import os
-
 import numpy as np
 import torch
 
@@ -16,11 +14,6 @@ def pick_device() -> torch.device:
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def n_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def autocast(device: torch.device) -> torch.autocast:

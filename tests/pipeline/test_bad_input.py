@@ -103,8 +103,8 @@ def cut(file, keep: float = 0.5) -> None:
 @pytest.mark.parametrize(
     ("stage", "changes", "parts"),
     [
-        ("download", {"profile": "phone"}, ["'phone'", "demo, laptop or paper"]),
-        ("class_histograms", {"profile": "phone"}, ["'phone'", "demo, laptop or paper"]),
+        ("download", {"profile": "phone"}, ["'phone'", "demo, folder, laptop or paper"]),
+        ("class_histograms", {"profile": "phone"}, ["'phone'", "demo, folder, laptop or paper"]),
         ("download", {"profiles.demo.data.source": "mnist"}, ["'mnist'", "cifar10", "folder"]),
         ("download", {"profiles.demo.data.rooot": "x"}, ["'rooot'", "did you mean 'root'"]),
         ("download", {"profiles.demo.data.source": None}, ["missing key 'source'", "add it"]),
@@ -164,7 +164,7 @@ def folder(project, tmp_path):
             for i in range(3):
                 Image.new("RGB", (8, 8), (i, 0, 0)).save(root / split / label / f"{i}.png")
     project.set_params(
-        {"profiles.demo.data.source": "folder", "profiles.demo.data.root": str(root)}
+        {"profiles.demo.data.source": "class_folders", "profiles.demo.data.root": str(root)}
     )
     return root
 

@@ -154,7 +154,7 @@ def test_an_edited_module_makes_its_importers_stale_and_no_other(runner, monkeyp
     assert Repo().status() == {}
     stages = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"}
     stages |= TRAINED | BASELINES | COLLECTORS
-    for name in ("moco", "wide_resnet", "curves", "sources/folder", "errors", "tables"):
+    for name in ("moco", "wide_resnet", "curves", "sources/class_folders", "errors", "tables"):
         module = f"src/zeroshot_al/{name}.py"
         importers = {
             stage

@@ -22,7 +22,7 @@ ROOT = SRC.parent
 SCRIPTS = sorted(SRC.glob("*.py"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 EXPERIMENT_KEYS = {"profile", "budget", "budgets", "seeds"}
-PROFILES = ("demo", "laptop", "paper")
+PROFILES = ("demo", "folder", "laptop", "paper")
 SECTION_CLASSES = {
     "data": DataParams,
     "encoder": EncoderParams,

@@ -1,10 +1,8 @@
-import os
-
 import pytest
 import torch
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.runtime import autocast, check_finite, generator_for, n_cores, pick_device
+from zeroshot_al.runtime import autocast, check_finite, generator_for, pick_device
 
 
 def draw(*stream):
@@ -43,7 +41,3 @@ def test_autocast_keeps_weights_and_losses_in_float32():
         loss = torch.nn.functional.cross_entropy(output, torch.zeros(2, dtype=int, device=device))
     assert output.dtype in (torch.bfloat16, torch.float32)
     assert loss.dtype == layer.weight.dtype == torch.float32
-
-
-def test_cores_are_those_that_the_process_may_use():
-    assert 1 <= n_cores() <= (os.cpu_count() or 1)

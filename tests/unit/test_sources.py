@@ -3,6 +3,7 @@
 import random
 import re
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_the_fingerprint_sees_a_pixel_and_a_label():
 
 
 def test_digits_fill_their_range_and_split_without_labels():
-    pool = load_source(DataParams("digits", None), "unused")
+    pool = load_source(DataParams("digits", None), "unused", "unused")
     assert pool.images.shape == (1797, 16, 16, 3)
     assert (pool.images.min(), pool.images.max()) == (0, 255)
     assert pool.n_train == 1400
@@ -103,10 +104,23 @@ def test_digits_fill_their_range_and_split_without_labels():
     assert np.bincount(pool.train_labels).min() > 125
 
 
-@pytest.mark.parametrize(("source", "root"), [("folder", None), ("digits", "photos")])
-def test_root_goes_with_the_folder_source_only(source, root):
-    with pytest.raises(InputError, match="give a path for 'folder' and null for every other"):
-        load_source(DataParams(source, root), "unused")
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        (DataParams("folder", None), "data.root is not set, and the source 'folder' needs it; set"),
+        (DataParams("csv", None), "set it in params.yaml to a CSV file with a column path"),
+        (DataParams("digits", "photos"), "data.root 'photos' does not go with the source 'digits'"),
+        (DataParams("class_folders", "x", 64), "data.size_px 64 does not go with the source"),
+        (DataParams("folder", "x", ids="y"), "data.ids 'y' does not go with the source 'folder'"),
+        (DataParams("cifar10", None, labelled="y"), "data.labelled 'y' does not go with"),
+        (DataParams("embeddings", "x"), "data.ids is not set, and the source 'embeddings' needs"),
+        (DataParams("folder", "x", 0), "data.size_px 0 must be at least 1; raise it"),
+    ],
+)
+def test_options_that_do_not_go_with_the_source_are_told(params, told):
+    with pytest.raises(InputError) as error:
+        load_source(params, "unused", "unused")
+    assert told in str(error.value)
 
 
 # ---------------------------------------------------------------------------- the stage
@@ -118,7 +132,7 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def _write(source, root=None):
-        data = {"source": source, "root": root}
+        data = asdict(DataParams(source, root))
         sections = dict.fromkeys(SECTIONS) | {"data": data}
         (tmp_path / "params.yaml").write_text(
             yaml.safe_dump({"profile": "x", "profiles": {"x": sections}})
@@ -155,7 +169,7 @@ def test_a_stage_that_fails_leaves_one_sentence_and_no_out(
         for i in range(2):
             Image.new("RGB", (8, 6)).save(tmp_path / "photos" / split / "ant" / f"{i}.png")
     (tmp_path / "photos" / "test" / "ant" / "1.png").write_bytes(b"")
-    workspace("folder", "photos")
+    workspace("class_folders", "photos")
     monkeypatch.setattr(sys, "argv", ["src/download.py"])
     with pytest.raises(SystemExit) as stop:
         download.run_stage(download.main)

@@ -14,7 +14,7 @@ from zeroshot_al.errors import InputError
 from zeroshot_al.pool import write_pool
 from zeroshot_al.sources import DataParams, load_source, published
 from zeroshot_al.sources.canonical import canonical_pool
-from zeroshot_al.sources.folder import list_class_folders, read_listing
+from zeroshot_al.sources.class_folders import list_class_folders, read_listing
 from zeroshot_al.sources.published import Published, read_local_copy, read_torchvision
 
 SHARED = Path(__file__).parents[3] / "shared" / "cifar10"

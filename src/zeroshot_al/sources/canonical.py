@@ -66,7 +66,7 @@ def canonical_pool(raw: RawImages) -> Pool:
     order = sorted(
         range(len(hashes)), key=lambda i: (raw.splits[i] != "train", hashes[i], last_key[i])
     )
-    _reorder_rows(raw.images, order)
+    reorder_rows(raw.images, order)
     splits = tuple(raw.splits[i] for i in order)
     if raw.names is None:
         ids = _number_repeats(f"{raw.splits[i]}/{hashes[i][:ID_DIGITS]}" for i in order)
@@ -94,7 +94,7 @@ def _number_repeats(names) -> tuple[str, ...]:
     return tuple(numbered)
 
 
-def _reorder_rows(array: np.ndarray, order: Sequence[int]) -> None:
+def reorder_rows(array: np.ndarray, order: Sequence[int]) -> None:
     """Do `array[:] = array[order]` with one row of extra memory, along the permutation's cycles."""
     done = np.zeros(len(array), dtype=bool)
     for start in range(len(array)):

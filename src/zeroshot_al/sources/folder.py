@@ -1,189 +1,122 @@
-"""Images in class folders: train/<class>/* and test/<class>/*."""
+"""The image files of the user's folder: any nesting, and nothing outside of it."""
 
+import heapq
 import os
-import struct
-import zlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
-
 from zeroshot_al.errors import InputError
-from zeroshot_al.pool import SPLITS
-from zeroshot_al.sources.canonical import RawImages
 
-# What Pillow raises on a broken file, beside OSError, depends on the format and on the damage.
-BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
-                Image.DecompressionBombError)  # fmt: skip
-BLOCK = 256  # images a task
-# Below, Pillow holds the interpreter's lock most of the time, and a second thread slows the first:
-# PNGs of 32 x 32 decode at 7,800/s with one thread and 5,100/s with two, of 64 x 64 at 4,800
-# and 6,200, of 224 x 224 at 650 and 1,500 (2 cores).
-ONE_THREAD_BELOW_PX = 48 * 48
+# By name, because a folder of photos holds thousands of other files, and each would be opened.
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff",
+     ".gif")
+)  # fmt: skip
+LEFT_BY_FILE_MANAGERS = frozenset(("thumbs.db", "desktop.ini"))
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The files under a root, sorted by path: names are posix paths relative to the root."""
+@dataclass(eq=False)
+class Candidates:
+    """The files that may become images of the pool, and those that cannot.
 
-    root: Path
-    names: tuple[str, ...]
-    splits: tuple[str, ...]
-    labels: tuple[str, ...]
+    Parameters
+    ----------
+    files : dict of str to str
+        Path by id.
+    rejected : dict of str to str
+        Reason by id.
+    skipped : Counter
+        Other files by suffix.
+    """
+
+    files: dict[str, str] = field(default_factory=dict)
+    rejected: dict[str, str] = field(default_factory=dict)
+    skipped: Counter = field(default_factory=Counter)
 
 
-def list_class_folders(root: str | Path) -> Listing:
-    """List root/train/<class>/* and root/test/<class>/*; names that begin with "." are skipped.
+def list_folder(root: str | Path) -> Candidates:
+    """List every image file under a folder by its suffix; ids are posix paths relative to it.
+
+    Hidden files and folders (names that begin with ".") are passed over. A link is followed when
+    it leads to something inside of the folder, and a linked folder is read once, under its own
+    path if it can be reached by that. Nothing outside is opened.
 
     Raises
     ------
     InputError
-        If a split or class folder is missing or empty, if the splits' classes differ, or if a
-        file or folder lies where the layout has no place for it.
+        If the folder is none or cannot be opened.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"{root} is not a folder; it must hold train/<class>/ and test/<class>/")
-    names, splits, labels = [], [], []
-    classes = {split: _class_folders(root, split) for split in SPLITS}
-    for split, other in (SPLITS, SPLITS[::-1]):
-        for name in classes[split]:
-            if name not in classes[other]:
+    real_root = os.path.realpath(Path(root).expanduser())
+    if not Path(real_root).is_dir():
+        raise InputError(f"{root} is not a folder; set data.root to the folder of your images")
+    found = Candidates()
+    visited: set[tuple[int, int]] = set()
+    # Linked folders wait until every real one is known, so that real paths become the ids.
+    folders, links = [""], []
+    while folders or links:
+        folder = folders.pop() if folders else heapq.heappop(links)
+        path = Path(real_root, folder)
+        try:
+            status = path.stat()
+            if (status.st_dev, status.st_ino) in visited:
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            with os.scandir(path) as listed:
+                entries = list(listed)
+        except OSError as error:
+            if not folder:
                 raise InputError(
-                    f"the class {name!r} is in {root / split} but not in {root / other}; "
-                    "both must have a folder for each class"
-                )
-    for split in SPLITS:
-        for label in classes[split]:
-            folder = root / split / label
-            files = _visible(folder)
-            if not files:
-                raise InputError(f"the class folder {folder} is empty; add images or remove it")
-            for entry in files:
-                if entry.is_dir():
-                    raise InputError(
-                        f"{folder / entry.name} is a folder; put its images directly into {folder}"
-                    )
-                names.append(f"{split}/{label}/{entry.name}")
-                splits.append(split)
-                labels.append(label)
-    return Listing(root, tuple(names), tuple(splits), tuple(labels))
+                    f"{root} cannot be opened ({error.strerror}); change its permissions"
+                ) from None
+            found.rejected[folder] = f"the folder cannot be opened ({error.strerror})"
+            continue
+        for entry in entries:
+            _sort_entry(entry, folder, real_root, found, folders, links)
+    return found
 
 
-def read_listing(listing: Listing) -> RawImages:
-    """Decode every file of a listing to RGB.
-
-    Returns
-    -------
-    RawImages
-        With images of shape (n_samples, height, width, 3), uint8.
-
-    Raises
-    ------
-    InputError
-        If a file is no whole 8-bit image, or its size is not that of the first file.
-    """
-    paths = [listing.root / name for name in listing.names]
-    images = decode_images(paths)
-    return RawImages(images, listing.splits, listing.labels, listing.names)
-
-
-def decode_images(paths: Sequence[Path]) -> np.ndarray:
-    """Decode image files of one size into one array of shape (n, height, width, 3), uint8.
-
-    Raises
-    ------
-    InputError
-        As `read_listing`.
-    """
-    width, height = _size_px(paths[0])
-    images = np.empty((len(paths), height, width, 3), dtype=np.uint8)
-
-    def decode_block(start: int) -> int:
-        block = range(start, min(start + BLOCK, len(paths)))
-        for i in block:
-            images[i] = _decode(paths[i], (width, height), paths[0])
-        return len(block)
-
-    # Threads rather than processes: Pillow decodes without the lock, and nothing is copied over.
-    n_workers = 1 if width * height < ONE_THREAD_BELOW_PX else _n_cores()
-    with (
-        ThreadPoolExecutor(n_workers) as executor,
-        tqdm(total=len(paths), desc="decode", unit="img", disable=None) as progress,
-    ):
-        for n_done in executor.map(decode_block, range(0, len(paths), BLOCK)):
-            progress.update(n_done)
-    return images
-
-
-def _n_cores() -> int:
-    # The affinity is what a container or a scheduler grants; macOS does not tell it.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _class_folders(root: Path, split: str) -> list[str]:
-    folder = root / split
-    if not folder.is_dir():
-        raise InputError(f"{root} has no folder {split!r}; put images into {folder}/<class>/")
-    entries = _visible(folder)
-    for entry in entries:
-        if not entry.is_dir():
-            raise InputError(
-                f"{folder / entry.name} lies outside of the class folders; "
-                f"move it into {folder}/<class>/"
-            )
-    if not entries:
-        raise InputError(f"{folder} has no class folder; put images into {folder}/<class>/")
-    return [entry.name for entry in entries]
-
-
-def _visible(folder: Path) -> list[os.DirEntry]:
-    # File managers and macOS leave hidden files such as .DS_Store.
-    with os.scandir(folder) as entries:
-        return sorted(
-            (entry for entry in entries if not entry.name.startswith(".")),
-            key=lambda entry: entry.name,
+def _sort_entry(entry, folder: str, real_root: str, found: Candidates, folders, links) -> None:
+    if entry.name.startswith(".") or entry.name.lower() in LEFT_BY_FILE_MANAGERS:
+        return
+    name = f"{folder}/{entry.name}" if folder else entry.name
+    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
+    try:
+        if entry.is_symlink():
+            real = os.path.realpath(entry.path, strict=True)
+            if os.path.commonpath((real, real_root)) != real_root:
+                found.rejected[printable(name)] = "a link that leads out of the folder"
+                return
+        kind = _kind(entry)
+    except OSError as error:
+        found.rejected[printable(name)] = (
+            f"a link that leads nowhere ({error.strerror})"
+            if entry.is_symlink()
+            else f"cannot be opened ({error.strerror})"
         )
-
-
-def _size_px(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except BROKEN_IMAGE as error:
-        raise _unreadable(path, error) from None
-
-
-def _decode(path: Path, size_px: tuple[int, int], first: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            # Before decoding, so that a decompression bomb costs nothing.
-            if image.size != size_px:
-                raise InputError(
-                    f"{path} has {image.width} x {image.height} pixels but {first} has "
-                    f"{size_px[0]} x {size_px[1]}; resize the images to one size"
-                )
-            # Pillow's own conversion to RGB would clip these at 255: all white, without a word.
-            if image.mode.startswith(("I", "F")):
-                raise InputError(f"{path} has more than 8 bits a channel; convert it to 8 bits")
-            return np.asarray(image.convert("RGB"))
-    except InputError:
-        raise
-    except BROKEN_IMAGE as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    if isinstance(error, Image.UnidentifiedImageError):
-        reason = "no format that Pillow knows"
+        return
+    if kind == "other" or (kind == "file" and suffix not in IMAGE_SUFFIXES):
+        if suffix in IMAGE_SUFFIXES:
+            found.rejected[printable(name)] = "not a regular file"
+        else:
+            found.skipped[printable(suffix) or "no suffix"] += 1
+    elif printable(name) != name:
+        # It could be neither an id in a UTF-8 file nor a name in a labelling tool.
+        found.rejected[printable(name)] = "its name is not valid UTF-8"
+    elif kind == "file":
+        found.files[name] = entry.path
+    elif entry.is_symlink():
+        heapq.heappush(links, name)
     else:
-        # strerror, because an OSError's text repeats the path.
-        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        reason = " ".join(text.split())
-    return InputError(f"{path} cannot be read as an image ({reason}); replace or remove it")
+        folders.append(name)
+
+
+def _kind(entry: os.DirEntry) -> str:
+    if entry.is_dir():
+        return "folder"
+    return "file" if entry.is_file() else "other"
+
+
+def printable(name: str) -> str:
+    r"""Write the bytes of a file name that are not UTF-8 as \x.., as a text file needs it."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -19,7 +19,7 @@ import numpy as np
 from zeroshot_al.errors import InputError
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources.canonical import RawImages, canonical_pool, fingerprint
-from zeroshot_al.sources.folder import list_class_folders, read_listing
+from zeroshot_al.sources.class_folders import list_class_folders, read_listing
 
 TIMEOUT_S = 30.0  # without a byte; torchvision itself would wait for ever
 # Filesystem errors are not among them: a full disk must be told as a full disk.

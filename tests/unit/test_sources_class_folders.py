@@ -26,7 +26,7 @@ def folder(tmp_path):
 
 
 def read_folder(root):
-    return load_source(DataParams("folder", str(root)), "unused")
+    return load_source(DataParams("class_folders", str(root)), "unused", "unused")
 
 
 def refusal(root):

@@ -1,0 +1,140 @@
+"""Equal images, which the pool keeps once, and nearly equal ones, which it only reports."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+HEADER = ("id", "duplicate_of", "kind", "distance")
+HASH_ROWS, HASH_COLUMNS = 8, 9  # 8 x 8 differences of neighbours in a row
+# Of 64 bits. Copies saved again as JPEG or at half the size differ in 0 to 4 bits.
+MAX_DISTANCE = 4
+# In each channel's mean: flat images have equal hashes, whatever their colour.
+MAX_COLOUR_STEP = 12
+# Images whose hashes share a band are compared with so many others at most. Only thousands of
+# nearly flat images come near to it; without it, they would take quadratic time.
+MAX_NEIGHBOURS = 1000
+
+
+class Duplicate(NamedTuple):
+    """A row of `duplicates.csv`; the distance is in bits of the perceptual hash, 0 to 64."""
+
+    id: str
+    duplicate_of: str
+    kind: str
+    distance: int
+
+
+@dataclass(frozen=True, eq=False)
+class Signatures:
+    """What near-duplicates are recognised by.
+
+    Parameters
+    ----------
+    hashes : ndarray of shape (n,), uint64
+        Difference hash: each bit tells whether a cell of an 8 x 9 grid is darker than the one
+        right of it. It outlives scaling, compression and changes of brightness.
+    colours : ndarray of shape (n, 3), uint8
+        Mean of each channel.
+    """
+
+    hashes: np.ndarray
+    colours: np.ndarray
+
+
+def signatures(images: np.ndarray) -> Signatures:
+    """Hash images perceptually; in whole numbers, so that every machine has the same bits.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width, 3), uint8
+
+    References
+    ----------
+    N. Krawetz, "Kind of Like That", hackerfactor.com, 2013 (dHash).
+    """
+    n_images, height, width, _ = images.shape
+    red, green, blue = (images[..., channel].astype(np.uint16) for channel in range(3))
+    gray = 77 * red + 150 * green + 29 * blue  # BT.601's luma, x 256: at most 65,280
+    rows = np.arange(HASH_ROWS) * height // HASH_ROWS
+    columns = np.arange(HASH_COLUMNS) * width // HASH_COLUMNS
+    sums = np.add.reduceat(gray, rows, axis=1, dtype=np.uint32)
+    sums = np.add.reduceat(sums, columns, axis=2, dtype=np.uint64)  # (n, 8, 9)
+    # In an image of fewer pixels than cells, reduceat repeats a pixel: cells of one pixel.
+    widths = np.maximum(np.diff(np.append(columns, width)), 1).astype(np.uint64)
+    darker = sums[:, :, :-1] * widths[1:] < sums[:, :, 1:] * widths[:-1]
+    hashes = np.packbits(darker.reshape(n_images, -1), axis=1).view(">u8")[:, 0].astype(np.uint64)
+    means = [band.mean(axis=(1, 2), dtype=np.float64) for band in (red, green, blue)]
+    colours = np.stack(means, axis=1).astype(np.uint8)
+    return Signatures(hashes, colours)
+
+
+def exact_duplicates(ids: Sequence[str], digests: Sequence[str]) -> dict[str, str]:
+    """Return the id that is kept, the first of equal digests, by the id of each further copy.
+
+    Parameters
+    ----------
+    ids : sequence of str, sorted
+    digests : sequence of str
+        Hash of each one's pixels.
+    """
+    first: dict[str, str] = {}
+    kept_for = {}
+    for name, digest in zip(ids, digests, strict=True):
+        if first.setdefault(digest, name) != name:
+            kept_for[name] = first[digest]
+    return kept_for
+
+
+def near_duplicates(found: Signatures) -> list[tuple[int, int, int]]:
+    """Find, for each image, the nearest earlier one within `MAX_DISTANCE` bits.
+
+    Two hashes that differ in at most 4 of 64 bits agree in one of 5 bands of bits at least, so
+    only images that share a band are compared.
+
+    Returns
+    -------
+    list of (index, earlier index, distance)
+        Sorted by index; of equally near images the first.
+
+    References
+    ----------
+    Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing",
+    2014, section 3.
+    """
+    n_bands = MAX_DISTANCE + 1
+    edges = [64 * band // n_bands for band in range(n_bands + 1)]
+    pairs = []
+    for low, high in pairwise(edges):
+        band = (found.hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
+        pairs.extend(_pairs_within(found, band))
+    if not pairs:
+        return []
+    rows = np.unique(np.concatenate(pairs), axis=0)  # (n_pairs, 3): later, distance, earlier
+    _, firsts = np.unique(rows[:, 0], return_index=True)
+    return [(later, earlier, distance) for later, distance, earlier in rows[firsts].tolist()]
+
+
+def _pairs_within(found: Signatures, band: np.ndarray) -> list[np.ndarray]:
+    """Compare all images whose band is the same; int64 rows (later, distance, earlier)."""
+    # The hash as the second key puts the nearest first, should the limit be reached.
+    order = np.lexsort((found.hashes, band))
+    band, hashes = band[order], found.hashes[order]
+    colours = found.colours[order].astype(np.int16)
+    pairs = []
+    starts = np.arange(len(order))
+    for step in range(1, MAX_NEIGHBOURS + 1):
+        starts = starts[starts + step < len(order)]
+        starts = starts[band[starts] == band[starts + step]]
+        if not len(starts):
+            break
+        distances = np.bitwise_count(hashes[starts] ^ hashes[starts + step])
+        near = distances <= MAX_DISTANCE
+        one, other, distances = starts[near], starts[near] + step, distances[near]
+        alike = (np.abs(colours[one] - colours[other]) <= MAX_COLOUR_STEP).all(axis=1)
+        ends = order[one[alike]], order[other[alike]]
+        columns = (np.maximum(*ends), distances[alike].astype(np.int64), np.minimum(*ends))
+        pairs.append(np.stack(columns, axis=1))
+    return pairs

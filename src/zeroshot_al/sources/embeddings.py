@@ -1,0 +1,123 @@
+"""Ready-made embeddings, an .npy file and its ids: a pool without images."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import write_csv, write_npy
+from zeroshot_al.pool import Pool
+from zeroshot_al.sources import duplicates
+from zeroshot_al.sources.duplicates import Duplicate
+from zeroshot_al.sources.id_files import labelled_ids, read_ids, without_excluded
+
+log = logging.getLogger(__name__)
+
+BLOCK_ROWS = 8192
+
+
+def read_embeddings(
+    path: str | Path, ids_path: str, exclude: str | None, labelled: str | None, directory: Path
+) -> Pool:
+    """Bring embeddings into canonical order, each row once.
+
+    The order is that of the sha256 of the rows, as images are ordered by their pixels' hashes.
+
+    Parameters
+    ----------
+    path, ids_path : path
+        Floating array of shape (n, n_dims) and the n ids of its rows.
+    exclude, labelled
+        As in `DataParams`.
+    directory : Path
+        Gets `embeddings.npy` (float32, rows as in the pool), `duplicates.csv` and `rejected.csv`.
+
+    Returns
+    -------
+    Pool
+        Its images are of shape (n_samples, 0, 0, 3): there are none.
+
+    Raises
+    ------
+    InputError
+        If the array is not floating, finite, two-dimensional and free of zero rows, or if the ids
+        are not as many and distinct.
+    """
+    rows = _open(Path(path).expanduser())
+    ids = read_ids(ids_path, "ids")
+    if len(ids) != len(rows):
+        raise InputError(
+            f"{ids_path} holds {len(ids)} ids and {path} {len(rows)} rows; "
+            "give one id for each row, in the same order"
+        )
+    if len(set(ids)) != len(ids):
+        seen: set[str] = set()
+        repeated = next(name for name in ids if name in seen or seen.add(name))
+        raise InputError(f"the id {repeated!r} of {ids_path} stands for two rows; rename one")
+    digests = _check_rows(rows, ids, path)
+    excluded = without_excluded(ids, exclude)
+    by_id = sorted((name, i) for i, name in enumerate(ids) if name not in excluded)
+    if not by_id:
+        raise InputError(f"all {len(ids)} rows of {path} are excluded; nothing is left to order")
+    kept_for = duplicates.exact_duplicates(
+        [name for name, _ in by_id], [digests[i] for _, i in by_id]
+    )
+    kept = [i for name, i in by_id if name not in kept_for]
+    labelled_there = labelled_ids(
+        labelled, {ids[i] for i in kept}, kept_for, dict.fromkeys(excluded, "it is excluded")
+    )
+    order = sorted(kept, key=lambda i: digests[i])
+    directory.mkdir(parents=True, exist_ok=True)
+    write_npy(directory / "embeddings.npy", rows[order].astype(np.float32, copy=False))
+    copies = [Duplicate(copy, name, "exact", 0) for copy, name in sorted(kept_for.items())]
+    write_csv(directory / "duplicates.csv", duplicates.HEADER, copies)
+    write_csv(directory / "rejected.csv", ("id", "reason"), ())
+    log.info("%s: %d exact copies dropped, %d excluded", path, len(copies), len(excluded))
+    n_kept = len(order)
+    return Pool(
+        np.empty((n_kept, 0, 0, 3), np.uint8), tuple(ids[i] for i in order), ("train",) * n_kept,
+        ("",) * n_kept, labelled=labelled_there,
+    )  # fmt: skip
+
+
+def _open(path: Path) -> np.ndarray:
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise InputError(
+            f"data.root {str(path)!r} cannot be read ({error.strerror or error}); change it"
+        ) from None
+    except (ValueError, EOFError) as error:
+        raise InputError(
+            f"{path} is not a whole .npy array ({error}); save it by numpy.save, not as objects"
+        ) from None
+    if not isinstance(rows, np.ndarray):
+        raise InputError(f"{path} holds several arrays; save the one of the embeddings as .npy")
+    if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.floating) or 0 in rows.shape:
+        raise InputError(
+            f"the array in {path} is {rows.dtype} of shape {rows.shape}; "
+            "it must be floating of shape n x d"
+        )
+    return rows
+
+
+def _check_rows(rows: np.ndarray, ids: list[str], path: str | Path) -> list[str]:
+    """Check each row as it will be written, in float32, and return its sha256, hexadecimal."""
+    digests = []
+    for start in range(0, len(rows), BLOCK_ROWS):
+        with np.errstate(over="ignore"):  # told below, as infinite
+            block = np.asarray(rows[start : start + BLOCK_ROWS], dtype=np.float32)
+        block = block + np.float32(0)  # -0 and 0 are one number, with one hash
+        for bad, what, remedy in (
+            (~np.isfinite(block).all(axis=1), "NaN or infinite values in float32", "repair"),
+            (~block.any(axis=1), "nothing but zeros, which have no direction", "remove"),
+        ):
+            if bad.any():
+                first = start + int(bad.argmax())
+                raise InputError(
+                    f"row {first} of {path}, {ids[first]!r}, holds {what}; {remedy} such rows"
+                )
+        digests.extend(hashlib.sha256(np.ascontiguousarray(row)).hexdigest() for row in block)
+    return digests

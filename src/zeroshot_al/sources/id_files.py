@@ -1,0 +1,144 @@
+"""Files in which the user lists ids or paths: one a line, or a column of a CSV."""
+
+import csv
+import io
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.sources.folder import Candidates
+
+log = logging.getLogger(__name__)
+
+
+def read_ids(path: str | Path, option: str) -> list[str]:
+    """Read ids: the column `id` of a .csv file, else one a line.
+
+    Parameters
+    ----------
+    path : path
+    option : str
+        The option of params.yaml that names the file, for the errors.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no UTF-8 text, or is a CSV without that column.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() == ".csv":
+        return [row["id"] for row in _read_rows(path, ("id",), option)]
+    # Not str.splitlines, which splits at a dozen characters that a file name may hold.
+    lines = (line.removesuffix("\r") for line in _read_text(path, option).split("\n"))
+    return [line for line in lines if line]
+
+
+def read_paths(path: str | Path) -> Candidates:
+    """Read the files that a CSV lists in its column `path`; ids from its column `id`, else paths.
+
+    A path is absolute or relative to the CSV's folder. Whether it leads to an image is found out
+    when it is decoded.
+
+    Raises
+    ------
+    InputError
+        If the CSV is missing or no such CSV, or if an id is empty or stands for two files.
+    """
+    path = Path(path).expanduser()
+    found = Candidates()
+    for line, row in enumerate(_read_rows(path, ("path",), "root"), start=1):
+        name = row["path"] if row.get("id") is None else row["id"]
+        if not name:
+            raise InputError(f"image {line} of {path} has no id; fill its columns")
+        if name in found.files:
+            raise InputError(f"the id {name!r} of {path} stands for two images; rename one")
+        found.files[name] = str(path.parent / row["path"])
+    return found
+
+
+def without_excluded(ids: Collection[str], path: str | None) -> set[str]:
+    """Return the ids that the file of excluded ids names and that are there."""
+    if path is None:
+        return set()
+    wanted = set(read_ids(path, "exclude"))
+    unknown = wanted.difference(ids)
+    if unknown:
+        log.warning(
+            "%d of %d excluded ids are not there, the first %r", len(unknown), len(wanted),
+            min(unknown),
+        )  # fmt: skip
+    return wanted - unknown
+
+
+def labelled_ids(
+    path: str | None, kept: Collection[str], kept_for: Mapping[str, str], gone: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Read the ids labelled already, as ids of the pool.
+
+    Parameters
+    ----------
+    path : str, optional
+        The file that names them; None for none.
+    kept : collection of str
+        Ids of the pool.
+    kept_for : mapping of str to str
+        The id that was kept, by that of each dropped copy: the label is the kept one's as well.
+    gone : mapping of str to str
+        Why, by id: rejected and excluded ones. They are left out with a warning.
+
+    Raises
+    ------
+    InputError
+        If an id is unknown, or if nothing is left to order.
+    """
+    if path is None:
+        return ()
+    wanted = dict.fromkeys(kept_for.get(name, name) for name in read_ids(path, "labelled"))
+    kept = set(kept)
+    missing = [name for name in wanted if name not in kept]
+    unknown = [name for name in missing if name not in gone]
+    if unknown:
+        raise InputError(
+            f"{len(unknown)} of {len(wanted)} labelled ids in {path} are unknown, the first "
+            f"{unknown[0]!r}; ids are written as in data/pool/index.csv"
+        )
+    if missing:
+        log.warning(
+            "%d labelled ids are not in the pool, the first %r: %s",
+            len(missing), missing[0], gone[missing[0]],
+        )  # fmt: skip
+    found = tuple(name for name in wanted if name in kept)
+    if len(found) == len(kept):
+        raise InputError(
+            f"all {len(kept)} images are labelled already in {path}; nothing is left to order"
+        )
+    return found
+
+
+def _read_text(path: Path, option: str) -> str:
+    try:
+        # newline="": a file name may hold a carriage return.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return file.read()
+    except OSError as error:
+        raise InputError(
+            f"data.{option} {str(path)!r} cannot be read ({error.strerror}); change it"
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+
+
+def _read_rows(path: Path, columns: Iterable[str], option: str) -> list[dict[str, str]]:
+    reader = csv.DictReader(io.StringIO(_read_text(path, option), newline=""), strict=True)
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise InputError(f"{path} is not CSV near its line {reader.line_num} ({error})") from None
+    for column in columns:
+        if column not in (reader.fieldnames or ()):
+            raise InputError(f"{path} has no column {column!r}; its first line must name it")
+        for number, row in enumerate(rows, start=1):
+            if row[column] is None:
+                raise InputError(f"row {number} of {path} is too short; it must hold a {column}")
+    return rows

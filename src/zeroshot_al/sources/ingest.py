@@ -1,0 +1,203 @@
+"""Many image files into one memory-mapped array, decoded by processes side by side.
+
+Processes rather than threads: for small images Pillow holds the interpreter's lock most of the
+time, and two threads decode fewer than one (5,100/s and 7,800/s, PNGs of 32 x 32).
+"""
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from zeroshot_al.cores import n_cores
+from zeroshot_al.errors import InputError
+from zeroshot_al.sources.decode import RejectedError, decode_image
+from zeroshot_al.sources.duplicates import Signatures, signatures
+
+BLOCK_BYTES = 2**22  # of pixels that a worker holds before it writes them
+
+
+@dataclass(frozen=True, eq=False)
+class Ingested:
+    """What is known of each file after decoding.
+
+    Parameters
+    ----------
+    reasons : list of str or None
+        Why there is no image; None where there is one.
+    digests : list of str
+        sha256 of the pixels, hexadecimal; empty where there is no image.
+    signatures : Signatures
+        Of n_files rows; those of files without an image mean nothing.
+    """
+
+    reasons: list[str | None]
+    digests: list[str]
+    signatures: Signatures
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What every worker knows from its start."""
+
+    paths: Sequence[str]
+    shape: tuple[int, int, int]
+    size_px: int | None
+    out: Path
+    offset: int  # of the first pixel in the file
+    reading: Any  # a shared array: the file that each worker is at, or -1
+    n_started: Any
+
+
+_task: _Task | None = None
+_slot = 0
+
+
+def decode_files(
+    paths: Sequence[str], shape: tuple[int, int, int], size_px: int | None, out: Path
+) -> Ingested:
+    """Decode files into `out`, an .npy file of shape (n_files, *shape), uint8, row by row.
+
+    A file that gives no image leaves zeros. No process holds more than a block of rows.
+
+    Parameters
+    ----------
+    paths : sequence of str, n_files
+    shape : tuple of int
+        (height, width, 3) of every image.
+    size_px : int, optional
+        As for `decode_image`. None demands that the images have `shape`.
+    out : Path
+        Is written anew; its place is reserved on the disk before the first image.
+
+    Raises
+    ------
+    InputError
+        If an image is not of `shape`, or if a file crashes a worker.
+    OSError
+        If the disk is full.
+    """
+    offset = create_npy(out, (len(paths), *shape))
+    block = max(1, min(256, BLOCK_BYTES // int(np.prod(shape))))
+    starts = range(0, len(paths), block)
+    n_workers = min(n_cores(), len(starts))
+    # Forked workers share the list of paths; only Linux forks safely.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    task = _Task(
+        paths, shape, size_px, out, offset,
+        context.Array("q", [-1] * n_workers), context.Value("q", 0),
+    )  # fmt: skip
+    result = Ingested(
+        [None] * len(paths), [""] * len(paths),
+        Signatures(np.zeros(len(paths), np.uint64), np.zeros((len(paths), 3), np.uint8)),
+    )  # fmt: skip
+    with (
+        tqdm(total=len(paths), desc="decode", unit="img", disable=None) as bar,
+        ProcessPoolExecutor(n_workers, context, _start_worker, (task,)) as pool,
+    ):
+        try:
+            futures = [pool.submit(_decode_block, start, block) for start in starts]
+            for future in as_completed(futures):
+                start, reasons, digests, found = future.result()
+                rows = slice(start, start + len(reasons))
+                result.reasons[rows], result.digests[rows] = reasons, digests
+                result.signatures.hashes[rows] = found.hashes
+                result.signatures.colours[rows] = found.colours
+                bar.update(len(reasons))
+        except BaseException as error:
+            workers = list((pool._processes or {}).values())  # shutdown forgets them
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise InputError(_crash(task)) from None
+            raise
+    return result
+
+
+def create_npy(path: Path, shape: tuple[int, ...]) -> int:
+    """Create a uint8 .npy file of zeros, its space reserved, and return where its data begin."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as file:
+        offset = _write_header(file, shape)
+        size = offset + int(np.prod(shape))
+        file.truncate(size)
+        if hasattr(os, "posix_fallocate"):
+            file.flush()
+            # A full disk is told now, not in an hour.
+            os.posix_fallocate(file.fileno(), 0, size)
+    return offset
+
+
+def shorten_npy(path: Path, shape: tuple[int, ...]) -> None:
+    """Cut a uint8 .npy file to its first rows, in place."""
+    with open(path, "rb+") as file:
+        # NumPy leaves room in the header for the first axis to be of any length.
+        file.truncate(_write_header(file, shape) + int(np.prod(shape)))
+        os.fsync(file.fileno())
+
+
+def _write_header(file, shape: tuple[int, ...]) -> int:
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.tell()
+
+
+def _crash(task: _Task) -> str:
+    suspects = [task.paths[index] for index in task.reading if index >= 0]
+    return (
+        f"a decoder crashed at {' or '.join(suspects) or 'an image'}; "
+        "take the file away, list its id in data.exclude, or give more memory"
+    )
+
+
+def _start_worker(task: _Task) -> None:
+    global _task, _slot
+    _task = task
+    with task.n_started.get_lock():
+        _slot = task.n_started.value % len(task.reading)
+        task.n_started.value += 1
+    # Ctrl-C reaches the whole group; the parent alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A worker must not outlive a parent that was killed.
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _decode_block(start: int, length: int) -> tuple[int, list[str | None], list[str], Signatures]:
+    paths = _task.paths[start : start + length]
+    block = np.zeros((len(paths), *_task.shape), dtype=np.uint8)
+    reasons: list[str | None] = [None] * len(paths)
+    digests = [""] * len(paths)
+    for i, path in enumerate(paths):
+        _task.reading[_slot] = start + i
+        try:
+            image = decode_image(path, _task.size_px)
+        except RejectedError as error:
+            reasons[i] = str(error)
+            continue
+        if image.shape != _task.shape:
+            raise InputError(
+                f"{path} has {image.shape[1]} x {image.shape[0]} pixels and the first image "
+                f"{_task.shape[1]} x {_task.shape[0]}; give the working resolution data.size_px"
+            )
+        block[i] = image
+        digests[i] = hashlib.sha256(image).hexdigest()
+    _task.reading[_slot] = -1
+    with open(_task.out, "rb+", buffering=0) as file:
+        file.seek(_task.offset + start * block[0].nbytes)
+        rest = memoryview(block).cast("B")
+        while rest:
+            rest = rest[file.write(rest) :]
+    return start, reasons, digests, signatures(block)

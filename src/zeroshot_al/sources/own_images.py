@@ -1,0 +1,145 @@
+"""The user's own images, a folder or a CSV of paths, without labels: an unlabelled pool."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import read_npy, write_csv
+from zeroshot_al.pool import Pool
+from zeroshot_al.sources import duplicates
+from zeroshot_al.sources.canonical import reorder_rows
+from zeroshot_al.sources.decode import RejectedError, decode_image
+from zeroshot_al.sources.duplicates import Duplicate, Signatures
+from zeroshot_al.sources.folder import Candidates
+from zeroshot_al.sources.id_files import labelled_ids, without_excluded
+from zeroshot_al.sources.ingest import Ingested, decode_files, shorten_npy
+
+log = logging.getLogger(__name__)
+
+REJECTED_HEADER = ("id", "reason")
+
+
+def read_own_images(
+    candidates: Candidates, where: str, size_px: int | None, exclude: str | None,
+    labelled: str | None, directory: Path,
+) -> Pool:  # fmt: skip
+    """Decode the candidates into `directory`, once each, in canonical order.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        From `list_folder` or `read_paths`.
+    where : str
+        The folder or CSV, for messages.
+    size_px, exclude, labelled
+        As in `DataParams`.
+    directory : Path
+        Gets `images.npy`, `rejected.csv` and `duplicates.csv`.
+
+    Returns
+    -------
+    Pool
+        Its images are a memory map of `images.npy`.
+
+    Raises
+    ------
+    InputError
+        If not one image can be read, or as the functions it calls.
+    """
+    files = dict(sorted(candidates.files.items()))
+    excluded = without_excluded(files, exclude)
+    ids = [name for name in files if name not in excluded]
+    if not ids:
+        if candidates.rejected:
+            _refuse(where, candidates.rejected)
+        others = f"{candidates.skipped.total():,} other files, {len(excluded):,} excluded"
+        raise InputError(
+            f"{where} holds no image ({others}); images are .jpg, .png, .webp, .bmp, .tif, .gif"
+        )
+    paths = [files[name] for name in ids]
+    rejected = dict(candidates.rejected)
+    shape = (
+        (size_px, size_px, 3) if size_px is not None else _first_shape(where, ids, paths, rejected)
+    )
+    out = directory / "images.npy"
+    found = decode_files(paths, shape, size_px, out)
+    rejected |= {name: why for name, why in zip(ids, found.reasons, strict=True) if why is not None}
+    good = [i for i, reason in enumerate(found.reasons) if reason is None]
+    if not good:
+        _refuse(where, rejected)
+    kept_for = duplicates.exact_duplicates([ids[i] for i in good], [found.digests[i] for i in good])
+    kept = [i for i in good if ids[i] not in kept_for]
+    names = {ids[i] for i in kept}
+    gone = rejected | dict.fromkeys(excluded, "it is excluded")
+    labelled_there = labelled_ids(labelled, names, kept_for, gone)
+
+    order = sorted(kept, key=lambda i: found.digests[i])
+    _keep_rows(out, order, len(ids), shape)
+    copies = _duplicates(ids, kept, kept_for, found)
+    write_csv(directory / "duplicates.csv", duplicates.HEADER, copies)
+    write_csv(directory / "rejected.csv", REJECTED_HEADER, sorted(rejected.items()))
+    _report(where, candidates, rejected, copies, excluded)
+    n_kept = len(kept)
+    return Pool(
+        read_npy(out, memory_map=True), tuple(ids[i] for i in order), ("train",) * n_kept,
+        ("",) * n_kept, labelled=labelled_there,
+    )  # fmt: skip
+
+
+def _first_shape(
+    where: str, ids: list[str], paths: list[str], rejected: Mapping[str, str]
+) -> tuple[int, int, int]:
+    """Return the shape of the first image that can be read: it is then due of all."""
+    reasons = {}
+    for name, path in zip(ids, paths, strict=True):
+        try:
+            return decode_image(path, None).shape
+        except RejectedError as error:
+            reasons[name] = str(error)
+    return _refuse(where, rejected | reasons)
+
+
+def _refuse(where: str, rejected: Mapping[str, str]) -> NoReturn:
+    first = min(rejected)
+    raise InputError(
+        f"none of the {len(rejected):,} images in {where} can be read, the first {first!r}: "
+        f"{rejected[first]}; replace them"
+    )
+
+
+def _keep_rows(out: Path, order: list[int], n_rows: int, shape: tuple[int, int, int]) -> None:
+    """Bring the rows of `order` to the front of the file and cut off the others, in place."""
+    rest = np.ones(n_rows, dtype=bool)
+    rest[order] = False
+    images = np.lib.format.open_memmap(out, mode="r+")
+    reorder_rows(images, [*order, *np.flatnonzero(rest).tolist()])
+    images.flush()
+    del images
+    shorten_npy(out, (len(order), *shape))
+
+
+def _duplicates(
+    ids: list[str], kept: list[int], kept_for: Mapping[str, str], found: Ingested
+) -> list[Duplicate]:
+    near = duplicates.near_duplicates(
+        Signatures(found.signatures.hashes[kept], found.signatures.colours[kept])
+    )
+    exact = [Duplicate(copy, name, "exact", 0) for copy, name in kept_for.items()]
+    alike = [Duplicate(ids[kept[a]], ids[kept[b]], "near", bits) for a, b, bits in near]
+    return sorted(exact + alike)
+
+
+def _report(where, candidates: Candidates, rejected, copies: list[Duplicate], excluded) -> None:
+    if candidates.skipped:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in candidates.skipped.most_common())
+        log.info("%s: other files, not read: %s", where, kinds)
+    n_exact = sum(copy.kind == "exact" for copy in copies)
+    log.info(
+        "%s: %d files rejected (rejected.csv), %d exact copies dropped, %d near-duplicates found "
+        "(duplicates.csv), %d excluded",
+        where, len(rejected), n_exact, len(copies) - n_exact, len(excluded),
+    )  # fmt: skip
