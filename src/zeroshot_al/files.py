@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -70,9 +71,19 @@ def write_json(path: str | Path, data: object) -> None:
 def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
     """Write rows under a header, with "\\n" line ends on every platform."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(_LineEnds(file), lineterminator="\r\n")
         writer.writerow(header)
         writer.writerows(rows)
+
+
+class _LineEnds:
+    """Ends rows with "\\n", while csv quotes "\\r", which may stand in a file name, as well."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> None:
+        self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 def write_npy(path: str | Path, array: np.ndarray) -> None:

@@ -130,3 +130,11 @@ def test_a_broken_npy_is_told(tmp_path, damage, memory_map):
         path.write_bytes({"empty": b"", "truncated": whole[:500], "text": b"not an array"}[damage])
     with pytest.raises(InputError, match=r"a\.npy is not a whole \.npy array"):
         read_npy(path, memory_map=memory_map)
+
+
+def test_any_text_survives_a_csv(tmp_path):
+    texts = ["a\rb", "a\nb", "a\r\nb", "\r\n", "a,b", 'a"b', "", " ", "a\u2028b", "=1+1", "\r"]
+    write_csv(tmp_path / "a.csv", ["id", "n"], [(text, 1) for text in texts])
+    assert [row["id"] for row in read_csv(tmp_path / "a.csv", ["id", "n"])] == texts
+    write_csv(tmp_path / "b.csv", ["id"], [("x",), ("y",)])
+    assert (tmp_path / "b.csv").read_bytes() == b"id\nx\ny\n"

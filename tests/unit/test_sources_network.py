@@ -97,7 +97,7 @@ def test_an_archive_with_another_md5_is_not_read(tiny, tmp_path):
 def test_no_network_and_no_copy_says_what_to_do(source, tmp_path, monkeypatch):
     for name in ("http_proxy", "https_proxy"):  # a real way to have no network
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    told = refusal(load_source, DataParams(source, None), tmp_path / "raw")
+    told = refusal(load_source, DataParams(source, None), tmp_path / "raw", "unused")
     assert told.startswith(f"{source} is neither in {tmp_path}/raw/{source} nor could it be")
     assert "set ZEROSHOT_AL_DATA to a folder with" in told
     assert PUBLISHED[source].archives in told

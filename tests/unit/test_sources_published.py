@@ -188,7 +188,7 @@ def test_a_copy_with_something_changed_is_told(copy, change):
 def test_half_a_copy_of_the_real_set_is_told_before_it_is_decoded(copy):
     target = copy.parent / "cifar10"
     copy.rename(target)
-    told = refusal(load_source, DataParams("cifar10", None), target.parent)
+    told = refusal(load_source, DataParams("cifar10", None), target.parent, "unused")
     assert "train holds 30 images instead of 50000" in told
 
 
@@ -199,7 +199,7 @@ def test_cifar10_from_its_copy_and_from_an_archive_gives_the_same_bytes(tmp_path
     for path in SHARED.glob("*.tar.gz"):
         with tarfile.open(path) as archive:
             archive.extractall(copy, filter="data")
-    pool = load_source(DataParams("cifar10", None), tmp_path / "raw")
+    pool = load_source(DataParams("cifar10", None), tmp_path / "raw", "unused")
     assert pool.n_train == 50_000
     pixels = pool.train_images.mean((0, 1, 2)) / 255
     assert pixels == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)

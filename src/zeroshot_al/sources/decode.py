@@ -109,9 +109,13 @@ def _pixels(image: Image.Image, size_px: int | None) -> np.ndarray:
         short = min(image.size)
         left, top = ((side - short) / 2 for side in image.size)
         image = image.resize(
-            (size_px, size_px), Image.Resampling.BICUBIC,
-            box=(left, top, left + short, top + short), reducing_gap=2.0,
-        )  # fmt: skip
+            (size_px, size_px),
+            Image.Resampling.BICUBIC,
+            box=(left, top, left + short, top + short),
+            # Pillow averages n pixels with an error of n / 2^24: in blocks of more than 128 x 128
+            # white turns gray.
+            reducing_gap=2.0 if short <= 256 * size_px else None,
+        )
     if orientation in TRANSPOSED:
         image = image.transpose(TRANSPOSED[orientation])
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

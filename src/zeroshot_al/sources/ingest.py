@@ -56,7 +56,7 @@ class _Task:
     size_px: int | None
     out: Path
     offset: int  # of the first pixel in the file
-    reading: Any  # a shared array: the file that each worker is at, or -1
+    reading: Any  # a shared array without a lock: the file that each worker is at, or -1
     n_started: Any
 
 
@@ -96,7 +96,7 @@ def decode_files(
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     task = _Task(
         paths, shape, size_px, out, offset,
-        context.Array("q", [-1] * n_workers), context.Value("q", 0),
+        context.RawArray("q", [-1] * n_workers), context.Value("q", 0),
     )  # fmt: skip
     result = Ingested(
         [None] * len(paths), [""] * len(paths),
@@ -120,6 +120,8 @@ def decode_files(
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in workers:
                 worker.terminate()
+            for worker in workers:
+                worker.join()
             if isinstance(error, BrokenProcessPool):
                 raise InputError(_crash(task)) from None
             raise
