@@ -16,8 +16,6 @@ Only the standard library and NumPy are imported at the top: the peers' python r
 
 import argparse
 import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -28,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from _kcenter_page import PEERS, render
+from _machine import cpu_flags, machine
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks" / "kcenter.json"
@@ -265,22 +264,16 @@ def data_name(options: argparse.Namespace) -> str:
     return Path(options.embeddings).name if options.embeddings else "200 synthetic clusters"
 
 
-def machine() -> dict:
+def machine_with_torch() -> dict:
     """The hardware and software that the figures belong to."""
     import torch
 
-    info = Path("/proc/cpuinfo")
-    text = info.read_text(encoding="utf-8") if info.exists() else ""
-    models = [line.split(":")[1].strip() for line in text.splitlines() if "model name" in line]
-    flags = text.split("flags", 1)[-1].split("\n", 1)[0].split()
+    flags = cpu_flags()
     return {
-        "cpu": models[0] if models else platform.processor(),
-        "cores": os.cpu_count(),
+        **machine(),
         "bf16": next((flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags), "none"),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "load_before": round(os.getloadavg()[0], 2),
     }
 
 
@@ -320,7 +313,7 @@ def main() -> None:
         return
     page = json.loads(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
     if options.mode != "render":
-        before = machine()
+        before = machine_with_torch()
         part = {"speed": speed, "growth": growth, "verify": verify}[options.mode](options)
         page[options.mode] = {"machine": before, **part}
         PAGE.parent.mkdir(parents=True, exist_ok=True)

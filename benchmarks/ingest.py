@@ -1,0 +1,180 @@
+"""Time the ingestion of a folder beside a bare decode loop, with the memory of all processes.
+
+    python benchmarks/ingest.py small FOLDER     50,000 small PNGs: CIFAR-10's train images
+    python benchmarks/ingest.py photos           2,000 synthetic photos of 1600 x 1200, as JPEG
+    python benchmarks/ingest.py render           rewrite the page from the numbers
+
+Each run replaces its own part of `docs/benchmarks/ingest.json` and renders `ingest.md` beside it.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from _ingest_page import render
+from _machine import machine
+from PIL import Image, __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "benchmarks" / "ingest.json"
+sys.path.insert(0, str(ROOT / "src"))
+
+CONTENDERS = ("bare, one process", "bare, all cores", "ours, all cores")
+PHOTO_SIZE = (1600, 1200)
+
+
+def make_photos(folder: Path, n_photos: int) -> None:
+    """Save smooth shapes with noise, which compress to about the size of real photos."""
+    draw = np.random.default_rng(0)
+    noise = draw.normal(0, 6, (PHOTO_SIZE[1], PHOTO_SIZE[0], 1)).astype(np.float32)
+    for i in range(n_photos):
+        coarse = Image.fromarray(draw.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        shapes = np.asarray(coarse.resize(PHOTO_SIZE, Image.Resampling.BICUBIC), np.float32)
+        pixels = np.clip(shapes + np.roll(noise, i, axis=1), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:05}.jpg", quality=90)
+
+
+# --- one run, in a process of its own -----------------------------------------------------------
+
+
+def decode_bare(paths: list[str]) -> None:
+    for path in paths:
+        with Image.open(path) as image:
+            np.asarray(image.convert("RGB"))
+
+
+def run_one(name: str, folder: str, size_px: int) -> None:
+    """Child process: print the seconds of one contender."""
+    from zeroshot_al.cores import n_cores
+    from zeroshot_al.files import replaced_directory
+    from zeroshot_al.pool import save_pool
+    from zeroshot_al.sources import DataParams, load_source
+    from zeroshot_al.sources.folder import list_folder
+
+    start = time.perf_counter()
+    if name.startswith("ours"):
+        params = DataParams("folder", folder, size_px)
+        with (
+            tempfile.TemporaryDirectory() as out,
+            replaced_directory(Path(out) / "pool") as directory,
+        ):
+            save_pool(load_source(params, "", directory), directory)
+    else:
+        paths = list(list_folder(folder).files.values())
+        if name.endswith("one process"):
+            decode_bare(paths)
+        else:
+            blocks = [paths[i : i + 64] for i in range(0, len(paths), 64)]
+            with get_context("fork").Pool(n_cores()) as pool:
+                for _ in pool.imap_unordered(decode_bare, blocks):
+                    pass
+    print(time.perf_counter() - start)
+
+
+# --- many runs -----------------------------------------------------------------------------------
+
+
+def measure(name: str, folder: str, size_px: int) -> tuple[float, float, float]:
+    """Return seconds and the peak MiB, anonymous and in all, of a run's processes together."""
+    command = [sys.executable, __file__, "one", name, folder, str(size_px)]
+    peaks = [0.0, 0.0]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            sizes = [proportional_mib(pid) for pid in (process.pid, *children(process.pid))]
+            peaks = [max(peak, sum(part)) for peak, part in zip(peaks, zip(*sizes, strict=True),
+                                                                strict=True)]  # fmt: skip
+            time.sleep(0.1)
+        if process.returncode:
+            sys.exit(f"{name} failed")
+        return float(process.stdout.read()), *peaks
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += [int(child) for child in task.read_text().split()]
+        except OSError:
+            continue
+    return found
+
+
+def proportional_mib(pid: int) -> tuple[float, float]:
+    """Return a process's share of memory, so that what processes share is counted once."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:  # it has just ended
+        return 0.0, 0.0
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines()[1:]}
+    return kib["Pss_Anon"] / 1024, kib["Pss"] / 1024
+
+
+def compare(folder: str, what: str, size_px: int, repeats: int) -> dict:
+    from zeroshot_al.sources.folder import list_folder
+
+    paths = list(list_folder(folder).files.values())
+    for path in paths:  # into the page cache
+        Path(path).read_bytes()
+    runs = {name: [] for name in CONTENDERS}
+    for _ in range(repeats):
+        for name in CONTENDERS:
+            runs[name].append(measure(name, folder, size_px))
+            print(name, runs[name][-1], file=sys.stderr)
+    rows = {
+        name: {
+            "runs_s": [run[0] for run in found],
+            "median_s": statistics.median(run[0] for run in found),
+            "anonymous_mib": max(run[1] for run in found),
+            "mapped_mib": max(run[2] for run in found),
+        }
+        for name, found in runs.items()
+    }
+    return {
+        "what": what, "n_files": len(paths), "size_px": size_px, "repeats": repeats,
+        "pillow": __version__, "array_mib": len(paths) * size_px**2 * 3 / 2**20, "rows": rows,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    modes = parser.add_subparsers(dest="mode", required=True)
+    mode = modes.add_parser("small")
+    mode.add_argument("folder")
+    mode.add_argument("--repeats", type=int, default=3)
+    mode = modes.add_parser("photos")
+    mode.add_argument("--n-photos", type=int, default=2000)
+    mode.add_argument("--repeats", type=int, default=3)
+    modes.add_parser("render")
+    mode = modes.add_parser("one", help="internal: one run")
+    mode.add_argument("name", choices=CONTENDERS)
+    mode.add_argument("folder")
+    mode.add_argument("size_px", type=int)
+    options = parser.parse_args()
+    if options.mode == "one":
+        run_one(options.name, options.folder, options.size_px)
+        return
+    page = json.loads(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
+    before = machine()
+    if options.mode == "small":
+        part = compare(options.folder, "PNGs of 32 x 32", 32, options.repeats)
+        page["small"] = {"machine": before, **part}
+    elif options.mode == "photos":
+        with tempfile.TemporaryDirectory() as folder:
+            make_photos(Path(folder), options.n_photos)
+            what = "JPEGs of {} x {}".format(*PHOTO_SIZE)
+            page["photos"] = {"machine": before, **compare(folder, what, 64, options.repeats)}
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(json.dumps(page, indent=2) + "\n", encoding="utf-8")
+    PAGE.with_suffix(".md").write_text(render(page), encoding="utf-8")
+    print(render(page))
+
+
+if __name__ == "__main__":
+    main()
