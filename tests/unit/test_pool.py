@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.pool import Pool, check_budgets, load_pool, write_pool
+from zeroshot_al.files import replaced_directory
+from zeroshot_al.pool import Pool, check_budgets, load_pool, save_pool, write_pool
 
 
 def make_pool(seed=0, **changes):
@@ -62,6 +63,54 @@ def test_a_new_pool_replaces_the_old_one_and_its_strays(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["pool"]
 
 
+def test_a_pool_without_labels_says_so_where_they_are_needed(tmp_path):
+    pool = make_pool(labels=("",) * 4)
+    assert (pool.is_labelled, pool.classes) == (False, ())
+    write_pool(pool, tmp_path / "pool")
+    assert not load_pool(tmp_path / "pool").is_labelled
+    for ask in (
+        lambda: pool.train_labels,
+        lambda: pool.test_labels,
+        lambda: load_pool(tmp_path / "pool", needs_labels=True),
+    ):
+        with pytest.raises(InputError, match="the pool has no labels; use what is made without"):
+            ask()
+    write_pool(make_pool(), tmp_path / "pool")
+    assert load_pool(tmp_path / "pool", needs_labels=True).is_labelled
+
+
+def test_a_pool_without_images_says_so_where_they_are_needed(tmp_path):
+    write_pool(make_pool(images=np.empty((4, 0, 0, 3), np.uint8)), tmp_path / "pool")
+    pool = load_pool(tmp_path / "pool")
+    assert (pool.has_images, pool.n_train, len(pool.images)) == (False, 3, 4)
+    with pytest.raises(InputError, match="the pool has no images, only embeddings; choose"):
+        _ = pool.train_images
+
+
+@pytest.mark.parametrize("labelled", [(), ("train/c", "train/a")])
+def test_what_is_labelled_already_is_kept_by_id_and_found_by_index(tmp_path, labelled):
+    assert make_pool().labelled_indices.tolist() == []
+    write_pool(make_pool(labelled=labelled), tmp_path / "pool")
+    text = (tmp_path / "pool" / "labelled.csv").read_text()
+    assert text == "\n".join(["id", *sorted(labelled), ""])
+    indices = load_pool(tmp_path / "pool").labelled_indices
+    assert indices.dtype == np.int64
+    assert indices.tolist() == ([0, 2] if labelled else [])
+
+
+def test_what_the_source_left_in_the_directory_is_kept(tmp_path):
+    pool = make_pool()
+    with replaced_directory(tmp_path / "pool") as directory:
+        directory.mkdir()
+        np.save(directory / "images.npy", pool.images, allow_pickle=False)
+        (directory / "rejected.csv").write_text("id,reason\n")
+        kept = (directory / "images.npy").stat().st_ino
+        save_pool(pool, directory)
+    assert (tmp_path / "pool" / "images.npy").stat().st_ino == kept
+    assert np.array_equal(load_pool(tmp_path / "pool").images, pool.images)
+    assert sorted(files_of(tmp_path / "pool")) == ["images.npy", "index.csv", "rejected.csv"]
+
+
 @pytest.mark.parametrize("with_old", [False, True])
 def test_a_write_that_fails_leaves_the_old_pool_or_none(tmp_path, with_old):
     if with_old:
@@ -101,6 +150,9 @@ def test_a_link_to_another_disk_stays_a_link(tmp_path):
         ({"splits": ("test",) * 4}, "no train image"),
         ({"ids": ("a", "b", "a", "c")}, "id 'a' stands for two images"),
         ({"classes": ("cat",)}, "label 'dog' is not among the classes"),
+        ({"labels": ("dog", "", "dog", "cat")}, "image 'train/b' has no label and others have"),
+        ({"labelled": ("train/a", "lost")}, "labelled id 'lost' is not among the train images"),
+        ({"labelled": ("test/a",)}, "labelled id 'test/a' is not among the train images"),
     ],
 )
 def test_a_pool_that_does_not_agree_is_refused(changes, told):

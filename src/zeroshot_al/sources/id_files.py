@@ -134,7 +134,8 @@ def _read_rows(path: Path, columns: Iterable[str], option: str) -> list[dict[str
     try:
         rows = list(reader)
     except csv.Error as error:
-        raise InputError(f"{path} is not CSV near its line {reader.line_num} ({error})") from None
+        line = reader.line_num + 1
+        raise InputError(f"{path} is not CSV near its line {line} ({error})") from None
     for column in columns:
         if column not in (reader.fieldnames or ()):
             raise InputError(f"{path} has no column {column!r}; its first line must name it")

@@ -116,7 +116,8 @@ def _keep_rows(out: Path, order: list[int], n_rows: int, shape: tuple[int, int, 
     rest = np.ones(n_rows, dtype=bool)
     rest[order] = False
     images = np.lib.format.open_memmap(out, mode="r+")
-    reorder_rows(images, [*order, *np.flatnonzero(rest).tolist()])
+    # A plain view: each row of a memmap would be one more Python object of its class.
+    reorder_rows(np.asarray(images), [*order, *np.flatnonzero(rest).tolist()])
     images.flush()
     del images
     shorten_npy(out, (len(order), *shape))

@@ -1,0 +1,70 @@
+"""Which files of a folder are listed; what becomes of them is in tests/pipeline/test_own_images."""
+
+import os
+
+import pytest
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.sources.folder import list_folder
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_ids_are_posix_paths_that_lead_to_the_files(tmp_path):
+    touch(tmp_path, "a.png", "b/c.JPG", "b/d/e.tiff", "b/.hidden.png", ".git/f.png", "g.txt")
+    found = list_folder(tmp_path)
+    assert set(found.files) == {"a.png", "b/c.JPG", "b/d/e.tiff"}
+    assert all((tmp_path / name).samefile(path) for name, path in found.files.items())
+    assert (found.rejected, dict(found.skipped)) == ({}, {".txt": 1})
+
+
+def test_a_root_that_is_a_link_is_followed(tmp_path):
+    touch(tmp_path, "real/a.png")
+    (tmp_path / "link").symlink_to("real")
+    assert set(list_folder(tmp_path / "link").files) == {"a.png"}
+
+
+def test_links_that_lead_round_in_circles_end(tmp_path):
+    touch(tmp_path, "a/x.png", "b/y.png")
+    (tmp_path / "a/b").symlink_to("../b")
+    (tmp_path / "b/a").symlink_to("../a")
+    (tmp_path / "b/self").symlink_to(".")
+    found = list_folder(tmp_path)
+    assert set(found.files) == {"a/x.png", "b/y.png"}
+    assert found.rejected == {}
+
+
+def test_a_hidden_folder_is_read_through_a_link_once(tmp_path):
+    touch(tmp_path, ".store/x.png")
+    (tmp_path / "b").symlink_to(".store")
+    (tmp_path / "a").symlink_to(".store")
+    assert set(list_folder(tmp_path).files) == {"a/x.png"}
+
+
+def test_a_sibling_whose_name_begins_alike_is_outside(tmp_path):
+    touch(tmp_path, "photos/a.png", "photos-private/b.png")
+    (tmp_path / "photos/b.png").symlink_to("../photos-private/b.png")
+    (tmp_path / "photos/up").symlink_to("..")
+    found = list_folder(tmp_path / "photos")
+    assert set(found.files) == {"a.png"}
+    assert found.rejected == dict.fromkeys(("b.png", "up"), "a link that leads out of the folder")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
+def test_a_folder_that_cannot_be_opened_is_told(tmp_path):
+    touch(tmp_path, "a.png", "locked/b.png")
+    (tmp_path / "locked").chmod(0)
+    found = list_folder(tmp_path)
+    (tmp_path / "locked").chmod(0o700)
+    assert found.rejected == {"locked": "the folder cannot be opened (Permission denied)"}
+
+
+def test_no_folder_at_all_is_told(tmp_path):
+    touch(tmp_path, "a.png")
+    for name in ("missing", "a.png"):
+        with pytest.raises(InputError, match=f"{name} is not a folder; set data.root"):
+            list_folder(tmp_path / name)

@@ -1,0 +1,97 @@
+import pytest
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.sources.id_files import labelled_ids, read_ids, read_paths, without_excluded
+
+
+def write(path, text, **options):
+    path.write_bytes(text.encode(**options) if isinstance(text, str) else text)
+    return path
+
+
+def refusal(function, *arguments):
+    with pytest.raises(InputError) as error:
+        function(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_one_id_a_line(tmp_path, end, mark):
+    names = ["a.png", "b c.png ", "d,e.png", '"f".png', "g\u2028h.png"]
+    path = write(tmp_path / "ids.txt", mark + end.join([*names, "", ""]))
+    assert read_ids(path, "labelled") == names
+
+
+def test_a_csv_holds_any_id(tmp_path):
+    text = '\ufeffscore,id\n1,a.png\n2,"b\nc.png"\n3,"d,""e"".png"\n'
+    assert read_ids(write(tmp_path / "ids.CSV", text), "ids") == ["a.png", "b\nc.png", 'd,"e".png']
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("ids.csv", "path\na\n", "has no column 'id'; its first line must name it"),
+        ("ids.csv", "", "has no column 'id'"),
+        ("ids.csv", "n,id\n1\n", "row 1 of"),
+        ("ids.csv", 'id\n"a"b\n', "is not CSV near its line 2"),
+        ("ids.txt", b"\xff\xfe\n", "is not UTF-8 text; save it as UTF-8"),
+    ],
+)
+def test_a_file_that_does_not_serve_is_told(tmp_path, name, content, told):
+    assert told in refusal(read_ids, write(tmp_path / name, content), "ids")
+
+
+def test_a_missing_file_is_told_with_its_option(tmp_path):
+    told = refusal(read_ids, tmp_path / "lost.txt", "exclude")
+    assert told.startswith("data.exclude '")
+    assert told.endswith("lost.txt' cannot be read (No such file or directory); change it")
+
+
+def test_paths_are_relative_to_the_csv_or_absolute(tmp_path):
+    path = write(tmp_path / "a.csv", f"path\nb/c.png\n{tmp_path}/d.png\n")
+    found = read_paths(path)
+    assert found.files == {
+        "b/c.png": f"{tmp_path}/b/c.png", f"{tmp_path}/d.png": f"{tmp_path}/d.png",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("id,path\nx,a.png\nx,b.png\n", "the id 'x' of"),
+        ("path\na.png\na.png\n", "the id 'a.png' of"),
+        ("id,path\n,a.png\n", "image 1 of"),
+        ("file\na.png\n", "has no column 'path'"),
+    ],
+)
+def test_paths_without_distinct_ids_are_told(tmp_path, rows, told):
+    assert told in refusal(read_paths, write(tmp_path / "a.csv", rows))
+
+
+def test_excluded_ids_that_are_not_there_are_only_warned_of(tmp_path, caplog):
+    path = write(tmp_path / "a.txt", "a\nz\n")
+    assert without_excluded(["a", "b"], str(path)) == {"a"}
+    assert "1 of 2 excluded ids are not there, the first 'z'" in caplog.text
+    assert without_excluded(["a", "b"], None) == set()
+
+
+def test_labelled_ids_are_those_of_the_pool(tmp_path, caplog):
+    path = str(write(tmp_path / "a.txt", "c\na2\na\nbad\n"))
+    arguments = (["a", "b", "c"], {"a2": "a"}, {"bad": "the file is empty"})
+    assert labelled_ids(path, *arguments) == ("c", "a")
+    assert "1 labelled ids are not in the pool, the first 'bad': the file is empty" in caplog.text
+    assert labelled_ids(None, *arguments) == ()
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        ("a\nx\ny\n", "2 of 3 labelled ids in"),
+        ("a\nb\n", "all 2 images are labelled already in"),
+    ],
+)
+def test_labelled_ids_that_make_no_sense_are_told(tmp_path, ids, told):
+    path = str(write(tmp_path / "a.txt", ids))
+    assert told in refusal(labelled_ids, path, ["a", "b"], {}, {})
