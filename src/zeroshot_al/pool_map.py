@@ -1,0 +1,140 @@
+"""The pool at a glance: a map in two dimensions, and clusters with their share of the picks.
+
+References
+----------
+L. van der Maaten and G. Hinton, "Visualizing Data using t-SNE", JMLR 9 (2008). D. Kobak and P.
+Berens, "The art of using t-SNE for single-cell transcriptomics", Nature Communications 10 (2019):
+the start from principal components.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zeroshot_al.coverage import sample_indices
+
+FIRST_SHOWN = 200  # picks that are on the map whatever is drawn
+PERPLEXITY = 30
+MAP_STEPS = 500  # of t-SNE: more move little, and cost most of the stage
+MAP_DIMS = 50  # principal components that t-SNE sees
+CLUSTER_SAMPLE = 10_000  # points that the cluster centres are learned from
+
+
+@dataclass(frozen=True, eq=False)
+class PoolMap:
+    """Places of some of the pool's images in the unit square.
+
+    Parameters
+    ----------
+    indices : ndarray of shape (n_shown,), int64
+        Pool indices.
+    places : ndarray of shape (n_shown, 2), float64
+        In [0, 1]; near places tell of similar images, far ones and directions tell nothing.
+    """
+
+    indices: np.ndarray
+    places: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """Groups of similar images, the largest first.
+
+    Parameters
+    ----------
+    pool_counts, pick_counts : ndarray of shape (n_clusters,), int64
+        How many of the pool's and of the picked images lie in each.
+    typical : list of list of int
+        Pool indices of the images nearest to each centre, the nearest first.
+    """
+
+    pool_counts: np.ndarray
+    pick_counts: np.ndarray
+    typical: list[list[int]]
+
+
+def map_pool(rows: np.ndarray, picks: Sequence[int], n_points: int, seed: int) -> PoolMap:
+    """Lay out the first picks and a random sample of the pool by t-SNE, from PCA's start.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, n_dims), float32
+        Canonical rows.
+    picks : sequence of int
+        Pool indices by rank.
+    n_points : int
+        How many images to show.
+    seed : int
+        Draws the sample.
+    """
+    # Imported here, because it costs a second that other users of the library need not pay.
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    first = np.asarray(picks[: min(FIRST_SHOWN, n_points)], dtype=np.int64)
+    drawn = sample_indices(len(rows), n_points, seed)
+    others = np.setdiff1d(drawn, first)
+    others = others[sample_indices(len(others), n_points - len(first), seed)]
+    indices = np.sort(np.concatenate([first, others]))
+    shown = rows[indices]
+    if len(indices) < 5:
+        places = np.stack([np.arange(len(indices)), np.zeros(len(indices))], axis=1)
+    else:
+        # One thread: sums by several threads differ from run to run, and the layout with them.
+        with threadpool_limits(1):
+            n_components = min(MAP_DIMS, shown.shape[1], len(shown))
+            reduced = PCA(n_components, svd_solver="full").fit_transform(shown)
+            perplexity = min(PERPLEXITY, (len(shown) - 1) / 3)
+            places = TSNE(
+                2,
+                perplexity=perplexity,
+                max_iter=MAP_STEPS,
+                init="pca" if n_components >= 2 else "random",
+                random_state=seed,
+            ).fit_transform(reduced)
+    low, high = places.min(axis=0), places.max(axis=0)
+    span = np.where(high > low, high - low, 1.0)
+    return PoolMap(indices, ((places - low) / span).astype(np.float64))
+
+
+def count_clusters(
+    rows: np.ndarray, picks: Sequence[int], n_clusters: int, n_typical: int, seed: int
+) -> Clusters:
+    """Group the pool by k-means, and count pool and picks in each group.
+
+    The centres are learned from at most `CLUSTER_SAMPLE` points; every image is then counted with
+    its nearest centre.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, n_dims), float32
+        Canonical rows.
+    picks : sequence of int
+        Pool indices.
+    n_clusters : int
+        No more are made than there are images.
+    n_typical : int
+        How many images to name for each cluster.
+    seed : int
+        Draws the sample and the first centres.
+    """
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    sample = rows[sample_indices(len(rows), CLUSTER_SAMPLE, seed)]
+    n_clusters = min(n_clusters, len(np.unique(sample, axis=0)))
+    with threadpool_limits(1):  # as for the map
+        means = KMeans(n_clusters, n_init=1, random_state=seed).fit(sample)
+        nearest = means.predict(rows)
+    centres = means.cluster_centers_.astype(np.float32)
+    pool_counts = np.bincount(nearest, minlength=n_clusters)
+    pick_counts = np.bincount(nearest[np.asarray(picks, dtype=np.int64)], minlength=n_clusters)
+    largest_first = np.argsort(-pool_counts, kind="stable")
+    typical = []
+    for cluster in largest_first:
+        members = np.flatnonzero(nearest == cluster)
+        distances = ((rows[members] - centres[cluster]) ** 2).sum(axis=1)
+        typical.append(members[np.argsort(distances, kind="stable")[:n_typical]].tolist())
+    return Clusters(pool_counts[largest_first], pick_counts[largest_first], typical)
