@@ -1,0 +1,284 @@
+"""What `annotate` writes for the first picks: order.csv, an import file a tool, and the gallery."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from zeroshot_al.coverage import nearest_earlier, outlier_scores
+from zeroshot_al.errors import InputError
+from zeroshot_al.exports import (
+    LABEL_CONFIG,
+    ORDER_HEADER,
+    Pick,
+    cvat_manifest,
+    fiftyone_dataset,
+    label_studio_tasks,
+    order_rows,
+    plain_list,
+)
+from zeroshot_al.files import atomic_path, read_csv, write_csv, write_json
+from zeroshot_al.orders import read_picks
+from zeroshot_al.pool import Pool
+
+IMAGES = "images"
+LONGEST_STEM = 80  # of the names that we make; file systems allow 255 bytes
+# What Pillow raises on a file that is no image, or is one no longer.
+BROKEN_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class AnnotateParams:
+    """Section `annotate`.
+
+    Parameters
+    ----------
+    method : str
+        Whose order is annotated: one of `orders.ZERO_SHOT`.
+    write_images : bool
+        Write the picks as PNG files if the pool's images have no files of their own.
+    n_neighbours : int
+        Of the outlier score.
+    n_clusters : int
+        Whose counts the gallery compares.
+    n_random : int
+        Random orders that the covering radius is compared with.
+    map_points : int
+        Images on the gallery's map.
+    seed : int
+        Of the random orders, the samples and the map.
+    """
+
+    method: str
+    write_images: bool
+    n_neighbours: int
+    n_clusters: int
+    n_random: int
+    map_points: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What the pool's directory tells beside the pool itself; empty where it tells nothing.
+
+    Parameters
+    ----------
+    duplicates : list of dict
+        With id, duplicate_of, kind and distance.
+    rejected : list of dict
+        With id, and whatever else is told.
+    labelled : list of str
+        Ids of images of the pool that have a label already: centres, but no picks.
+    """
+
+    duplicates: list[dict[str, str]]
+    rejected: list[dict[str, str]]
+    labelled: list[str]
+
+
+def read_removed(directory: str | Path) -> Removed:
+    """Read duplicates.csv, rejected.csv and labelled.csv of a pool; each may be absent.
+
+    Raises
+    ------
+    InputError
+        If one is there and lacks its columns.
+    """
+    directory = Path(directory)
+    duplicates = _read_if_there(directory / "duplicates.csv", ("id", "duplicate_of"))
+    rejected = _read_if_there(directory / "rejected.csv", ("id",))
+    labelled = _read_if_there(directory / "labelled.csv", ("id",))
+    return Removed(duplicates, rejected, [row["id"] for row in labelled])
+
+
+def _read_if_there(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        header = file.readline().rstrip("\r\n").split(",")
+    if not set(columns) <= set(header):
+        raise InputError(f"{path} has not the columns {', '.join(columns)}; run download anew")
+    return read_csv(path, header)
+
+
+def read_order(
+    path: str | Path, method: str, pool_ids: Sequence[str]
+) -> tuple[list[int], np.ndarray]:
+    """Read one zero-shot order.
+
+    Returns
+    -------
+    list of int
+        Pool indices by rank.
+    ndarray of shape (n_ordered,), float64
+        Radius of each.
+
+    Raises
+    ------
+    InputError
+        As `read_picks`.
+    """
+    order = read_picks(path, method, pool_ids)[0]
+    rows = read_csv(path, ("rank", "index", "id", "radius"))
+    return order, np.array([float(row["radius"]) for row in rows])
+
+
+def make_picks(
+    pool: Pool,
+    rows: np.ndarray,
+    order: Sequence[int],
+    radii: np.ndarray,
+    removed: Removed,
+    params: AnnotateParams,
+    root: Path | None,
+) -> list[Pick]:
+    """Describe each image of an order's beginning.
+
+    Parameters
+    ----------
+    pool : Pool
+    rows : ndarray of shape (n_train, n_dims), float32
+        Canonical rows of the pool's train images.
+    order : sequence of int, length budget
+        Pool indices by rank.
+    radii : ndarray of shape (budget,), float64
+    removed : Removed
+    params : AnnotateParams
+    root : Path or None
+        Folder of the pool's own files, to which its ids are relative; None if it has none.
+
+    Raises
+    ------
+    InputError
+        If one of the files cannot be read, or a labelled image is not in the pool.
+    """
+    ids = pool.train_ids
+    copies: dict[str, list[str]] = {}
+    for row in removed.duplicates:
+        copies.setdefault(row["duplicate_of"], []).append(row["id"])
+    labelled = labelled_indices(removed, ids)
+    earlier = nearest_earlier(rows, [*labelled, *order], len(labelled)).tolist()
+    scores = outlier_scores(rows, order, params.n_neighbours, params.seed)
+    height, width = pool.images.shape[1:3]
+    digits = len(str(len(order) - 1))
+    picks = []
+    for rank, index in enumerate(order):
+        name, path, size_px = ids[index], "", (width, height)
+        if root is not None:
+            path = str(root / name)
+            size_px = _size_px(path)
+        elif params.write_images:
+            name = path = f"{IMAGES}/{file_name(rank, digits, name)}"
+        near = earlier[rank]
+        picks.append(
+            Pick(
+                rank, ids[index], name, path, size_px, float(radii[rank]),
+                "" if near < 0 else ids[near], tuple(copies.get(ids[index], ())),
+                float(scores[rank]),
+            )
+        )  # fmt: skip
+    return picks
+
+
+def labelled_indices(removed: Removed, ids: Sequence[str]) -> list[int]:
+    """Find the labelled images in the pool.
+
+    Raises
+    ------
+    InputError
+        If one is not there.
+    """
+    if not removed.labelled:
+        return []
+    index_of = {name: index for index, name in enumerate(ids)}
+    for name in removed.labelled:
+        if name not in index_of:
+            raise InputError(f"the labelled image {name!r} is not in the pool; run download anew")
+    return [index_of[name] for name in removed.labelled]
+
+
+def file_name(rank: int, digits: int, name: str) -> str:
+    """Name a file after rank and id, so that a tool that sorts by name keeps the order.
+
+    Only letters, digits, ".", "_" and "-" of ASCII are kept: valid everywhere, harmless in a shell.
+    """
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[-LONGEST_STEM:]
+    return f"{rank:0{digits}d}_{stem}.png"
+
+
+def _size_px(path: str) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(0x0112, 1) > 4  # orientations 5 to 8 lie on their side
+            return image.size[::-1] if turned else image.size
+    except BROKEN_IMAGE as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise InputError(
+            f"{path} cannot be read ({reason}); restore it or run download anew"
+        ) from None
+
+
+def write_exports(
+    directory: Path, picks: Sequence[Pick], images: np.ndarray | None, name: str, folder: str
+) -> None:
+    """Write order.csv, list.txt, the import file of each tool, and the images without a file.
+
+    Parameters
+    ----------
+    directory : Path
+    picks : sequence of Pick
+    images : ndarray of shape (n_picks, height, width, 3), uint8, or None
+        To write as the picks' files, below `directory`; None if they have files, or shall not.
+    name : str
+        The dataset's name in FiftyOne.
+    folder : str
+        Name of the images' folder, below Label Studio's document root.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    write_csv(directory / "order.csv", ORDER_HEADER, order_rows(picks))
+    write_json(directory / "label_studio.json", label_studio_tasks(picks, folder))
+    write_json(directory / "fiftyone.json", fiftyone_dataset(picks, name))
+    texts = {
+        "list.txt": plain_list(picks),
+        "manifest.jsonl": cvat_manifest(picks),
+        "label_studio_config.xml": LABEL_CONFIG,
+    }
+    for file, text in texts.items():
+        with atomic_path(directory / file) as temporary:
+            # Bytes, so that line ends are the same on every platform.
+            temporary.write_bytes(text.encode())
+    if images is not None:
+        (directory / IMAGES).mkdir()
+        for pick, pixels in zip(picks, images, strict=True):
+            Image.fromarray(pixels).save(directory / pick.path)
+
+
+@contextmanager
+def whole_directory(path: str | Path) -> Iterator[Path]:
+    """Yield an empty directory that takes the place of `path` on success, and is gone on failure.
+
+    A link to a bigger disk stays a link.
+    """
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(temporary, ignore_errors=True)

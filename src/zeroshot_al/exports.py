@@ -1,0 +1,187 @@
+"""The picks as files for annotation tools, each in the order of the ranks.
+
+Tools tend to sort what they import by file name. So every export carries the order in a way that
+its tool keeps: Label Studio numbers tasks as they stand in the file, and has `rank` to sort by;
+CVAT follows a manifest when the task's sorting method is "predefined"; FiftyOne keeps the order of
+its samples, and has `rank` too.
+
+**Names that a spreadsheet would run.** A cell that begins with = + - @ (or their full-width forms),
+a tab or a line break can be taken for a formula. `order.csv` puts a single quote before the id of
+such an image, as OWASP advises, and before one that begins with a single quote, so that
+`unquote_cell` gives every id back exactly: drop one leading quote. Paths need none: they begin with
+a slash, a drive's letter or `images/`. JSON runs nothing and holds the exact ids.
+
+References
+----------
+OWASP, "CSV Injection". CVAT's "Dataset manifest", version 1.1. Label Studio's "Basic Label Studio
+JSON format". FiftyOne's `Dataset.from_json`.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+ORDER_HEADER = (
+    "rank", "id", "path", "radius", "nearest_earlier", "duplicate_group", "outlier_score",
+)  # fmt: skip
+STARTS_A_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are full-width
+LABEL_CONFIG = """\
+<View>
+  <Image name="image" value="$image"/>
+  <Choices name="label" toName="image" choice="single" showInline="true">
+    <Choice value="first class"/>
+    <Choice value="second class"/>
+  </Choices>
+</View>
+"""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One image to label.
+
+    Parameters
+    ----------
+    rank : int
+        From 0.
+    id : str
+        The pool's id.
+    name : str
+        Of the image's file, relative to the images' folder, with "/"; the id if there is no file.
+    path : str
+        Of the image's file; "" if there is none.
+    size_px : tuple of int
+        Width and height as a viewer shows them: turned as the file's EXIF says.
+    radius : float
+        Distance to the nearest earlier pick; infinite for the first.
+    nearest_earlier : str
+        Id of that pick; "" for the first.
+    duplicates : tuple of str
+        Ids of the images that were removed from the pool as copies of this one.
+    outlier_score : float
+        As `coverage.outlier_scores`.
+    """
+
+    rank: int
+    id: str
+    name: str
+    path: str
+    size_px: tuple[int, int]
+    radius: float
+    nearest_earlier: str
+    duplicates: tuple[str, ...]
+    outlier_score: float
+
+
+def quote_cell(text: str) -> str:
+    """Put a single quote before a text that a spreadsheet could run, or that begins with one."""
+    return "'" + text if text.startswith((*STARTS_A_FORMULA, "'")) else text
+
+
+def unquote_cell(cell: str) -> str:
+    """Undo `quote_cell`."""
+    return cell.removeprefix("'")
+
+
+def order_rows(picks: Sequence[Pick]) -> Iterator[tuple]:
+    """Make the rows of order.csv, under `ORDER_HEADER`.
+
+    `duplicate_group` is the id of the image that was kept: the `duplicate_of` of the removed ones.
+    It is empty where nothing was removed.
+    """
+    for pick in picks:
+        group = pick.id if pick.duplicates else ""
+        yield (
+            pick.rank, quote_cell(pick.id), quote_cell(pick.path), f"{pick.radius:.9g}",
+            quote_cell(pick.nearest_earlier), quote_cell(group), f"{pick.outlier_score:.6g}",
+        )  # fmt: skip
+
+
+def plain_list(picks: Sequence[Pick]) -> str:
+    """One name a line, for `xargs`, `zip -@` and the like.
+
+    A name that holds a line break, or begins with a double quote, stands as a JSON string.
+    """
+    return "".join(
+        f"{json.dumps(pick.name) if _needs_quotes(pick.name) else pick.name}\n" for pick in picks
+    )
+
+
+def _needs_quotes(name: str) -> bool:
+    return name.startswith('"') or name.splitlines() != [name]
+
+
+def label_studio_tasks(picks: Sequence[Pick], folder: str) -> list[dict]:
+    """Label Studio's tasks: the image's local address, and what may be shown or sorted by.
+
+    Parameters
+    ----------
+    picks : sequence of Pick
+    folder : str
+        The images' folder, relative to `LOCAL_FILES_DOCUMENT_ROOT`, which must lie above it.
+    """
+    return [
+        {
+            "data": {
+                "image": f"/data/local-files/?d={quote(f'{folder}/{pick.name}', safe='/')}",
+                **_fields(pick),
+            }
+        }
+        for pick in picks
+    ]
+
+
+def cvat_manifest(picks: Sequence[Pick]) -> str:
+    """CVAT's dataset manifest of images, a JSON object a line."""
+    lines: list[dict] = [{"version": "1.1"}, {"type": "images"}]
+    for pick in picks:
+        extension = PurePosixPath(pick.name).suffix
+        width, height = pick.size_px
+        lines.append(
+            {
+                "name": pick.name.removesuffix(extension),
+                "extension": extension,
+                "width": width,
+                "height": height,
+                "meta": {"related_images": []},
+            }
+        )
+    return "".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines)
+
+
+def fiftyone_dataset(picks: Sequence[Pick], name: str) -> dict:
+    """Make what `fiftyone.Dataset.from_json` reads, with paths relative to its `rel_dir`.
+
+    Parameters
+    ----------
+    picks : sequence of Pick
+    name : str
+        The dataset's name in FiftyOne.
+    """
+    return {
+        "name": name,
+        "media_type": "image",
+        "num_samples": len(picks),
+        "info": {"order": "samples stand in the order of annotation; sort by rank to restore it"},
+        "samples": [
+            # FiftyOne keeps `id` for its own.
+            {"filepath": pick.name, "tags": [],
+             **{"image_id" if key == "id" else key: value for key, value in _fields(pick).items()}}
+            for pick in picks
+        ],
+    }  # fmt: skip
+
+
+def _fields(pick: Pick) -> dict[str, object]:
+    """Give what every tool gets to know of a pick. JSON has no infinity: null stands for it."""
+    return {
+        "rank": pick.rank,
+        "id": pick.id,
+        "radius": float(pick.radius) if math.isfinite(pick.radius) else None,
+        "nearest_earlier": pick.nearest_earlier,
+        "duplicates": list(pick.duplicates),
+        "outlier_score": float(pick.outlier_score),
+    }
