@@ -1,0 +1,54 @@
+"""The gallery's last section: how to bring the picks into each tool."""
+
+import shlex
+from html import escape
+
+from zeroshot_al._gallery_parts import code_block
+
+
+def import_section(folder: str, document_root: str) -> str:
+    if not folder:
+        return (
+            "<p>The pool's images have no files of their own, so the tools have nothing to open. "
+            "The files name the images by their ids; set <code>write_images: true</code> in "
+            "section <code>annotate</code> of params.yaml to get the picks as PNG files.</p>"
+        )
+    folder, root = shlex.quote(folder), shlex.quote(document_root)
+    back = shlex.quote("data/annotate")
+    if not document_root.startswith("/"):
+        root = f'"$PWD"/{root}'
+    zipped = f'here="$PWD"; (cd {folder} && zip -q -0 "$here/picks.zip" -@) < {back}/list.txt'
+    return (
+        "<p>Tools like to sort by file name. These files keep the order of annotation. Run the "
+        "commands in the project's folder.</p>"
+        "<h3>Label Studio</h3>"
+        + code_block(
+            "export LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true\n"
+            f"export LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}\n"
+            "label-studio start"
+        )
+        + "<ol><li>Create a project; paste <code>label_studio_config.xml</code>, with your "
+        "classes, as its labelling interface.</li>"
+        f"<li>Add a cloud storage of the type Local files with the path <code>{escape(folder)}"
+        "</code> (as an absolute path); do not sync it.</li>"
+        "<li>Import <code>label_studio.json</code>. Tasks get their numbers in this order; sort "
+        "by <code>rank</code> to have it back at any time.</li></ol>"
+        "<h3>CVAT</h3>"
+        + code_block(
+            f"{zipped}\n"
+            "cvat-cli task create 'label first' --labels '[{\"name\": \"first class\"}]' \\\n"
+            f"  --sorting-method predefined local picks.zip {back}/manifest.jsonl"
+        )
+        + "<p>In the browser: choose both files, and Predefined as the sorting method under "
+        "Advanced configuration.</p>"
+        "<h3>FiftyOne</h3>"
+        + code_block(
+            "import fiftyone as fo\n"
+            f'dataset = fo.Dataset.from_json("data/annotate/fiftyone.json", '
+            f"rel_dir={folder!r})\n"
+            'session = fo.launch_app(dataset.sort_by("rank"))'
+        )
+        + "<h3>Anything else</h3>"
+        "<p><code>list.txt</code> has one file a line, <code>order.csv</code> all that is known of "
+        "each. For the first 500: <code>head -n 500 data/annotate/list.txt</code></p>"
+    )

@@ -1,0 +1,252 @@
+"""gallery.html: what was picked and why, one page that needs no network.
+
+Everything is inside the file: style, script, drawings, and thumbnails as data addresses. A content
+security policy forbids the browser to load anything else, and to run any script but ours. Every
+name that came from the user's files goes through `html.escape`.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable
+from html import escape
+
+import numpy as np
+
+from zeroshot_al._gallery_assets import SCRIPT, STYLE
+from zeroshot_al._gallery_import import import_section
+from zeroshot_al._gallery_parts import image_tag, percent, table
+from zeroshot_al.charts import map_chart, radius_chart, shade_limits
+from zeroshot_al.exports import Pick
+from zeroshot_al.overview import Overview
+
+N_FIRST, N_LAST, N_ISOLATED = 48, 24, 24
+
+
+def render_gallery(view: Overview) -> str:
+    """Make the page."""
+    sections = [
+        ("first", "First picks", _first(view)),
+        ("isolated", "Most isolated picks", _isolated(view)),
+        ("last", "Last picks within the budget", _last(view)),
+        ("coverage", "Covering radius", _coverage(view)),
+        ("map", "Map of the pool", _map(view)),
+        ("clusters", "Clusters", _clusters(view)),
+        ("removed", "Files left out", _removed(view)),
+        ("import", "Into your labelling tool", import_section(view.folder, view.document_root)),
+    ]
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _ in sections)
+    body = "".join(
+        f'<section id="{anchor}"><h2>{title}</h2>{content}</section>'
+        for anchor, title, content in sections
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<link rel="icon" href="data:,">\n'
+        f"<title>What to label first: {len(view.picks):,} of {view.n_pool:,} images</title>\n"
+        f"<style>\n{STYLE}</style>\n</head>\n<body>\n"
+        f"<header>{_headline(view)}<nav>{links}</nav></header>\n<main>{body}</main>\n"
+        f"<footer>{escape(view.method)}. The page is one file and loads nothing.</footer>\n"
+        f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
+    )
+
+
+def _headline(view: Overview) -> str:
+    budget, removed = len(view.picks), view.removed
+    tiles = [
+        (f"{view.n_pool:,}", "images in the pool", False),
+        (f"{budget:,}", f"to label: the budget, {percent(budget / view.n_pool)}", False),
+    ]
+    if view.knee is not None:
+        tiles.append((f"{view.knee:,}", "labels, a suggested first stop", True))
+    if removed.labelled:
+        tiles.append((f"{len(removed.labelled):,}", "labelled already", False))
+    tiles.append((f"{len(removed.duplicates):,}", "duplicates removed", False))
+    tiles.append((f"{len(removed.rejected):,}", "files rejected", False))
+    items = "".join(
+        f"<li{' class=hot' if hot else ''}><b>{number}</b><span>{text}</span></li>"
+        for number, text, hot in tiles
+    )
+    return (
+        "<h1>Which images to label first</h1>"
+        f'<p class="lead">{budget:,} of {view.n_pool:,} images, in the order in which they are '
+        "worth labelling: each is the one least like all before it. Stop wherever you like; any "
+        "first part of the order is the answer for that many labels.</p>"
+        f'<ul class="tiles">{items}</ul>'
+    )
+
+
+def _first(view: Overview) -> str:
+    return (
+        "<p>Label from here on; #0 is rank 0, the first. The radius under an image is "
+        "its distance to the nearest earlier pick, from 0 (the same direction in the encoder's "
+        "features) to 2 (opposite).</p>"
+        + _thumbs(view, range(min(N_FIRST, len(view.picks))), _radius)
+    )
+
+
+def _last(view: Overview) -> str:
+    start = max(0, len(view.picks) - N_LAST)
+    return (
+        "<p>The end of the budget. If these look like what you have seen before, fewer labels may "
+        "do.</p>" + _thumbs(view, range(start, len(view.picks)), _radius)
+    )
+
+
+def _isolated(view: Overview) -> str:
+    ranks = sorted(range(len(view.picks)), key=lambda r: -view.picks[r].outlier_score)
+    shown = ranks[:N_ISOLATED]
+    early = max(1, len(view.picks) // 10)
+    n_early = sum(rank < early for rank in shown)
+    return (
+        "<p>Look at these before you label. They are farthest from their nearest neighbours in the "
+        "whole pool: rare and valuable, or broken, mislabelled and off topic. The rule favours "
+        f"such images: {n_early} of these {len(shown)} are among the first {early:,} picks. The "
+        "number is the mean distance to the nearest neighbours.</p>"
+        + _thumbs(view, shown, lambda pick: f"apart {pick.outlier_score:.2f}")
+    )
+
+
+def _radius(pick: Pick) -> str:
+    return f"radius {pick.radius:.2f}" if np.isfinite(pick.radius) else "start point"
+
+
+def _thumbs(view: Overview, ranks: Iterable[int], note: Callable[[Pick], str]) -> str:
+    items = []
+    for rank in ranks:
+        pick, picture = view.picks[rank], ""
+        if view.images is not None:
+            picture = image_tag(view.images[view.order[rank]], f"{pick.id}, rank {rank}")
+        items.append(
+            f'<li title="{escape(pick.id)}">{picture}<b>#{rank:,}</b>'
+            f"<span>{note(pick)}</span><span>{escape(pick.id)}</span></li>"
+        )
+    plain = " plain" if view.images is None else ""
+    return f'<ul class="thumbs{plain}">{"".join(items)}</ul>'
+
+
+def _coverage(view: Overview) -> str:
+    chart = radius_chart(view.counts, view.radii, view.random_counts, view.random_radii, view.knee)
+    last, random = float(view.radii[-1]), view.random_radii[:, -1]
+    mean = float(random.mean())
+    words = (
+        "<p>The covering radius is the distance of the worst covered image to its nearest labelled "
+        f"one. After {view.counts[-1]:,} labels it is <b>{last:.3f}</b> in this order and "
+        f"<b>{mean:.3f}</b> in a random one (mean of {len(random)}; band: "
+        f"{random.min():.3f} to {random.max():.3f}).</p>"
+    )
+    equal = next((c for c, r in zip(view.counts, view.radii, strict=True) if r <= mean), None)
+    if equal is not None and equal < view.counts[-1]:
+        words += (
+            f"<p>The order covers the pool that well after {equal:,} labels, "
+            f"{percent(equal / view.counts[-1])} of them.</p>"
+        )
+    if view.knee is not None:
+        words += (
+            f"<p>The curve flattens at about <b>{view.knee:,}</b>, a fair first stop: label so "
+            "many, train, then decide. It is a suggestion read off this curve alone (Kneedle). It "
+            "moves with the budget, and does not know your model's accuracy.</p>"
+        )
+    else:
+        words += "<p>The curve has no clear bend within the budget, so no stop is suggested.</p>"
+    band = '<path class="band" d="M0 0h26v12H0z"/><path class="random" d="M1 6h24"/>'
+    key = _key('<path class="order" d="M1 6h24"/>', "this order")
+    key = f'<ul class="key">{key}{_key(band, "random, mean and range")}</ul>'
+    note = (
+        '<p class="note">A small radius leaves no kind of image far from a label. It does not '
+        "promise a better model: on some data random picks train as well.</p>"
+    )
+    return f'<div class="card two"><div>{chart}{key}</div><div>{words}{note}</div></div>'
+
+
+def _map(view: Overview) -> str:
+    budget = len(view.picks)
+    limits = shade_limits(budget)
+    names = [f"first {limits[0]:,}" if limits[0] > 1 else "first pick"]
+    names += [f"up to {limit:,}" for limit in limits[1:]]
+    key = "".join(
+        _key(f'<circle class="q{shade}" cx="13" cy="6" r="5"/>', name)
+        for shade, name in enumerate(names)
+        if not shade or limits[shade] > limits[shade - 1]
+    )
+    n_picked = len(np.intersect1d(view.pool_map.indices, view.order))
+    if n_picked < len(view.pool_map.indices):
+        key += _key('<g class="pool"><circle cx="13" cy="6" r="4"/></g>', "not picked")
+    n_shown = len(view.pool_map.indices)
+    which = f"{n_shown:,} of the pool's images: the first picks, and a random sample of the rest"
+    if n_shown == view.n_pool:
+        which = "Every image of the pool"
+    return (
+        f'<div class="card two"><div>{map_chart(view.pool_map, view.order)}</div>'
+        f"<div><p>{which}. Alike images lie side by side (t-SNE); directions and the size of gaps "
+        "mean nothing. Picks are shaded by rank.</p>"
+        f'<ul class="key">{key}</ul>'
+        '<div class="slider" hidden><label for="shown" id="shown-label">First picks</label>'
+        f'<input type="range" id="shown" min="0" max="1000" value="1000" data-budget="{budget}">'
+        "</div></div></div>"
+    )
+
+
+def _key(drawing: str, name: str) -> str:
+    return f'<li><svg viewBox="0 0 26 12" aria-hidden="true">{drawing}</svg>{name}</li>'
+
+
+def _clusters(view: Overview) -> str:
+    clusters, n_picks = view.clusters, len(view.picks)
+    pool_shares = clusters.pool_counts / max(1, clusters.pool_counts.sum())
+    pick_shares = clusters.pick_counts / max(1, n_picks)
+    largest = max(float(pool_shares.max()), float(pick_shares.max()))
+    items = []
+    for number, typical in enumerate(clusters.typical):
+        pictures = ""
+        if view.images is not None:
+            pictures = "".join(
+                image_tag(view.images[index], f"typical image of cluster {number + 1}")
+                for index in typical
+            )
+        bars = "".join(
+            f'<div class="{kind}"><i style="width:{50 * share / largest:.1f}%"></i>'
+            f"{count:,} ({percent(share)})</div>"
+            for kind, count, share in (
+                ("all", clusters.pool_counts[number], pool_shares[number]),
+                ("picked", clusters.pick_counts[number], pick_shares[number]),
+            )
+        )
+        items.append(
+            f'<li><div class="typical">{pictures}</div><div class="bars">{bars}</div></li>'
+        )
+    key = _key('<path class="all" d="M0 1h26v10H0z"/>', "in the pool")
+    key += _key('<path class="picked" d="M0 1h26v10H0z"/>', "among the picks")
+    missed = int((clusters.pick_counts == 0).sum())
+    last = f" {missed} of them got no pick." if missed else " Every one got picks."
+    return (
+        f"<p>The pool in {len(items)} groups of alike images (k-means), the most typical images of "
+        f"each, its share of the pool, and its share of the picks.{last} A larger share of the "
+        "picks means that the group is varied or rare.</p>"
+        f'<ul class="key">{key}</ul><ul class="clusters">{"".join(items)}</ul>'
+    )
+
+
+def _removed(view: Overview) -> str:
+    duplicates, rejected = view.removed.duplicates, view.removed.rejected
+    if not duplicates and not rejected:
+        return "<p>None: no duplicate was removed from the pool, and no file was rejected.</p>"
+    parts = []
+    if duplicates:
+        groups = len({row["duplicate_of"] for row in duplicates})
+        parts.append(
+            f"<h3>{len(duplicates):,} duplicates of {groups:,} images</h3>"
+            "<p>Label the kept image; its label holds for the copies.</p>"
+            + table(duplicates, ("id", "duplicate_of", "kind", "distance"))
+        )
+    if rejected:
+        parts.append(
+            f"<h3>{len(rejected):,} rejected files</h3>" + table(rejected, tuple(rejected[0]))
+        )
+    return "".join(parts)
