@@ -18,7 +18,7 @@ from zeroshot_al.errors import InputError
 T = typing.TypeVar("T")
 
 SECTIONS = (
-    "data", "encoder", "moco", "simclr", "embed", "kcenter", "classifier",
+    "data", "encoder", "moco", "simclr", "embed", "kcenter", "annotate", "classifier",
 )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ for dep in map(pathlib.Path, stage["deps"]):
         content += file.read_text()
 for out in stage["outs"]:
     out = pathlib.Path(out.replace("BUDGET", *arguments) if arguments else out)
-    # The pool and the embeddings are folders; of the pool, index.csv alone is a dep as well.
+    # Folders get one file; of the pool, index.csv alone is a dep as well.
     file = out if out.suffix else out / "index.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(hashlib.sha256((content + str(out)).encode()).hexdigest())
@@ -46,6 +46,7 @@ BUDGETS = list(range(5_000, 25_001, 2_500))
 TRAINED = {f"train_budget@{budget}" for budget in BUDGETS}
 COLLECTORS = {"class_histograms", "learning_curves"}
 BASELINES = {"baseline_random", "baseline_coreset"}
+BY_BUDGET = {"annotate"} | COLLECTORS
 
 
 def describe_stages(root) -> dict:
@@ -95,6 +96,7 @@ def up_to_date(fresh_project, tmp_path_factory):
     project.env["PATH"] = f"{stand_in}:{project.env['PATH']}"
     runner = Runner(project, stand_in / "ran")
     everything = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"}
+    everything |= {"annotate"}
     # Whatever dvc.lock says of the committed results: their data are not in this copy.
     assert runner.ran("repro", "--force") == everything | TRAINED | BASELINES | COLLECTORS
     project.commit()
@@ -116,12 +118,12 @@ def test_a_no_op_runs_nothing_in_little_time(runner):
     assert runner.project.run("git", "status", "--porcelain") == ""
 
 
-def test_another_of_the_budgets_reruns_the_collectors_alone(runner):
-    assert runner.ran("exp", "run", "-S", "budget=10000") == COLLECTORS
+def test_another_of_the_budgets_reruns_the_collectors_and_annotate_alone(runner):
+    assert runner.ran("exp", "run", "-S", "budget=10000") == BY_BUDGET
 
 
 def test_a_budget_outside_the_list_is_trained_as_well(runner):
-    assert runner.ran("exp", "run", "-S", "budget=12345") == {"train_budget@12345"} | COLLECTORS
+    assert runner.ran("exp", "run", "-S", "budget=12345") == {"train_budget@12345"} | BY_BUDGET
     # And back: the run cache still has what belonged to the first budget.
     assert runner.ran("exp", "run", "-S", "budget=20000") == set()
     assert runner.project.run("git", "status", "--porcelain", "metrics", "plots") == ""
@@ -136,7 +138,7 @@ def test_a_budget_outside_the_list_is_trained_as_well(runner):
 )
 def test_a_param_before_the_orders_spares_what_does_not_use_them(runner, changed, stages):
     ran = runner.ran("exp", "run", "-S", f"profiles.laptop.{changed}")
-    assert ran == stages | TRAINED | COLLECTORS
+    assert ran == stages | TRAINED | BY_BUDGET
 
 
 def test_a_classifier_param_leaves_pretraining_alone(runner):
@@ -153,7 +155,7 @@ def test_an_edited_module_makes_its_importers_stale_and_no_other(runner, monkeyp
     monkeypatch.chdir(runner.project.root)
     assert Repo().status() == {}
     stages = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"}
-    stages |= TRAINED | BASELINES | COLLECTORS
+    stages |= TRAINED | BASELINES | BY_BUDGET
     for name in ("moco", "wide_resnet", "curves", "sources/class_folders", "errors", "tables"):
         module = f"src/zeroshot_al/{name}.py"
         importers = {

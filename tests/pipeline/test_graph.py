@@ -10,6 +10,7 @@ import yaml
 
 import kcenter_order
 from pipeline.first_party import SRC, first_party_files
+from zeroshot_al.annotation import AnnotateParams
 from zeroshot_al.classifier import ClassifierParams
 from zeroshot_al.encoders import EncoderParams
 from zeroshot_al.moco import MocoParams
@@ -30,6 +31,7 @@ SECTION_CLASSES = {
     "simclr": SimclrParams,
     "embed": EmbedParams,
     "kcenter": kcenter_order.KcenterParams,
+    "annotate": AnnotateParams,
     "classifier": ClassifierParams,
 }
 
@@ -57,6 +59,7 @@ def test_the_stages_are_these_in_this_order(fresh_project):
         "pretrain_simclr",
         "embed",
         "kcenter_order",
+        "annotate",
         *(f"train_budget@{budget}" for budget in range(5000, 25001, 2500)),
         "baseline_random",
         "baseline_coreset",

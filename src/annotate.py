@@ -1,0 +1,69 @@
+"""Write the first `budget` picks for annotation tools, and a gallery to look at them.
+
+Reads   data/pool/, data/embeddings/, data/orders/<method>.csv
+Writes  data/annotate/ (order.csv, list.txt, label_studio.json, manifest.jsonl for CVAT,
+        fiftyone.json, gallery.html; images/ if the pool's images have no files of their own)
+Params  budget, profiles.<profile>.{annotate, data}
+Paper   not in it: what comes after its order
+"""
+
+from pathlib import Path
+
+from zeroshot_al._kcenter_input import canonical_rows
+from zeroshot_al.annotation import (
+    AnnotateParams,
+    labelled_indices,
+    make_picks,
+    read_order,
+    read_removed,
+    whole_directory,
+    write_exports,
+)
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import atomic_path, read_npy
+from zeroshot_al.gallery import render_gallery
+from zeroshot_al.orders import ZERO_SHOT
+from zeroshot_al.overview import make_overview
+from zeroshot_al.params import load_experiment, load_section
+from zeroshot_al.pool import load_pool
+from zeroshot_al.sources import DataParams
+from zeroshot_al.stage import run_stage
+
+
+def main() -> None:
+    """Run the stage."""
+    budget = load_experiment().budget
+    params = load_section("annotate", AnnotateParams)
+    data = load_section("data", DataParams)
+    if params.method not in ZERO_SHOT:
+        raise InputError(
+            f"method {params.method!r} of annotate must be one of {', '.join(ZERO_SHOT)}"
+        )
+    pool = load_pool("data/pool")
+    removed = read_removed("data/pool")
+    order, radii = read_order(f"data/orders/{params.method}.csv", params.method, pool.train_ids)
+    if budget > len(order):
+        raise InputError(
+            f"budget {budget} exceeds the order of {len(order)}; lower it in params.yaml"
+        )
+    embeddings = read_npy(f"data/embeddings/{params.method}.npy", memory_map=True)
+    rows = canonical_rows(embeddings[: pool.n_train])
+    root = None if data.root is None else Path(data.root).expanduser().resolve()
+    picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, root)
+    labelled = labelled_indices(removed, pool.train_ids)
+    overview = make_overview(pool, rows, order, radii, picks, removed, labelled, params, root)
+    own_files = root is None and params.write_images
+    with whole_directory("data/annotate") as directory:
+        write_exports(
+            directory,
+            picks,
+            pool.images[order[:budget]] if own_files else None,
+            f"label-first-{params.method}",
+            "annotate" if root is None else root.name,
+        )
+        with atomic_path(directory / "gallery.html") as temporary:
+            temporary.write_bytes(render_gallery(overview).encode())
+
+
+if __name__ == "__main__":
+    run_stage(main)
