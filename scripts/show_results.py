@@ -25,6 +25,7 @@ PICTURES = {
     "learning curves": "plots/learning_curves.png",
     "class histograms": "plots/class_histograms.png",
 }
+GALLERY = "data/annotate/gallery.html"
 
 
 def describe(root: Path) -> str:
@@ -39,11 +40,16 @@ def describe(root: Path) -> str:
         lines += [*(f"  {phrase}" for phrase in comparison), ""]
     lines.append("Pictures:")
     lines += [f"  {name:18}{path}" for name, path in pictures.items() if path.exists()]
+    gallery = (root / GALLERY).resolve()
+    if gallery.exists():
+        lines += ["What to label first, to open in a browser:", f"  {'gallery':18}{gallery}"]
     return "\n".join(lines)
 
 
 def extract(experiment: str, directory: Path) -> None:
     """Write what `describe` reads, out of a git revision or a DVC experiment's commit.
+
+    The gallery is not in git: it comes out of DVC's cache, if it is there.
 
     Raises
     ------
@@ -64,6 +70,16 @@ def extract(experiment: str, directory: Path) -> None:
             raise InputError(f"{experiment} holds no {path}; run the pipeline to its end")
         with atomic_path(directory / path) as temporary:
             temporary.write_bytes(content)
+    from dvc.api import DVCFileSystem  # takes a second that the other form need not spend
+    from dvc.exceptions import DvcException
+
+    (directory / GALLERY).unlink(missing_ok=True)  # of an earlier run
+    try:
+        content = DVCFileSystem(rev=commit.strip().decode()).cat_file(GALLERY)
+    except (DvcException, FileNotFoundError):
+        return
+    with atomic_path(directory / GALLERY) as temporary:
+        temporary.write_bytes(content)
 
 
 def _git(*arguments: str) -> bytes | None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +56,8 @@ def test_the_demo_prints_its_table_and_pictures(demo, params):
     for name in ("learning_curves.png", "class_histograms.png"):
         line = next(line for line in done.stdout.splitlines() if line.endswith(name))
         assert Image.open(line.split(maxsplit=2)[-1]).size > (400, 300)
+    gallery = next(line for line in done.stdout.splitlines() if line.endswith("gallery.html"))
+    assert "</html>" in Path(gallery.split(maxsplit=1)[-1]).read_text(encoding="utf-8")
     assert "Traceback" not in done.stderr
 
 
