@@ -138,8 +138,9 @@ def make_overview(
 def order_curve(radii: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray]:
     """Covering radius of the first picks, out of the radii that the order was written with.
 
-    The pick of rank b was the farthest from all before it: its radius is what b picks leave.
-    Random start points have no radius (infinite), so the curve begins after the last of them.
+    The pick of rank b was the farthest from all before it: its radius is what b picks leave. Of
+    several random start points all but the first have smaller ones; the largest later radius then
+    stands for them, which is not above the true one.
 
     Parameters
     ----------
@@ -152,12 +153,9 @@ def order_curve(radii: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray]
     counts : ndarray of shape (n_counts,), int64
     covering : ndarray of shape (n_counts,), float64
     """
-    covering = np.append(radii, 0.0)[1 : budget + 1]
-    counts = np.arange(1, budget + 1)
-    finite = np.isfinite(covering)
-    if not finite.any():
-        return np.array([budget]), np.zeros(1)
-    return counts[finite], covering[finite]
+    left = np.append(radii, 0.0)[1:]
+    covering = np.maximum.accumulate(left[::-1])[::-1]
+    return np.arange(1, budget + 1), covering[:budget]
 
 
 def _spread(budget: int, n_counts: int) -> list[int]:

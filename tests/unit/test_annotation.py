@@ -1,0 +1,238 @@
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import annotate
+from zeroshot_al.annotation import file_name, read_removed, whole_directory
+from zeroshot_al.errors import InputError
+from zeroshot_al.exports import unquote_cell
+from zeroshot_al.files import write_csv, write_npy
+from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.pool import Pool, write_pool
+
+ROOT = Path(__file__).parents[2]
+N_TRAIN, BUDGET = 40, 25
+HOSTILE = ["=cmd().png", "<script>alert(1)</script>.png", "a b/été & co.jpg", "'-1.png"]
+FILES = {"order.csv", "list.txt", "label_studio.json", "label_studio_config.xml", "manifest.jsonl",
+         "fiftyone.json", "gallery.html"}  # fmt: skip
+
+
+def make_workspace(root, ids, **annotate_params):
+    """Write params, pool, embeddings and both orders under `root`; return the order's ids."""
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (N_TRAIN + 5, 16, 16, 3), dtype=np.uint8)
+    ids = (*ids, *(f"test-{i}" for i in range(5)))
+    splits = ("train",) * N_TRAIN + ("test",) * 5
+    write_pool(Pool(images, ids, splits, ("",) * len(ids)), root / "data/pool")
+    embeddings = draw.normal(size=(len(ids), 8)).astype(np.float32)
+    for method in ("moco", "simclr"):
+        write_npy(root / f"data/embeddings/{method}.npy", embeddings)
+        found = kcenter_order(embeddings[:N_TRAIN], N_TRAIN, n_initial=1, seed=0)
+        rows = [
+            (rank, index, ids[index], f"{radius:.9g}")
+            for rank, (index, radius) in enumerate(zip(found.order, found.radius, strict=True))
+        ]
+        write_csv(root / f"data/orders/{method}.csv", ("rank", "index", "id", "radius"), rows)
+    set_params(root, **annotate_params)
+    return [row[2] for row in rows]
+
+
+def set_params(root, budget=BUDGET, data=None, **annotate_params):
+    document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    document |= {"profile": "demo", "budget": budget}
+    profile = document["profiles"]["demo"]
+    profile["annotate"] |= {"n_random": 3, "map_points": 20, "n_clusters": 3} | annotate_params
+    profile["data"] |= data or {}
+    (root / "params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path, make_workspace(tmp_path, [f"train/{i:03d}" for i in range(N_TRAIN)])
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of the user's own, with names of all sorts, and the workspace made of it."""
+    ids = HOSTILE + [f"day {i % 3}/IMG_{i:03d}.png" for i in range(N_TRAIN - len(HOSTILE))]
+    photos = tmp_path / "my photos"
+    for number, name in enumerate(ids):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60 + number, 40), (number, 0, 0)).save(photos / name)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    make_workspace(work, ids)
+    set_params(work, data={"source": "folder", "root": str(photos)})
+    return work, photos
+
+
+def read_order_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_pool_without_files_gets_its_picks_as_images(workspace):
+    root, order = workspace
+    annotate.main()
+    out = root / "data/annotate"
+    assert {path.name for path in out.iterdir()} == FILES | {"images"}
+    rows = read_order_csv(out / "order.csv")
+    assert [row["id"] for row in rows] == order[:BUDGET]
+    # The names sort as the ranks do, and hold what the pool holds.
+    names = sorted(path.name for path in (out / "images").iterdir())
+    assert [row["path"] for row in rows] == [f"images/{name}" for name in names]
+    pool_images = np.load(root / "data/pool/images.npy")
+    for row in rows[:5]:
+        pixels = np.asarray(Image.open(out / row["path"]))
+        assert (pixels == pool_images[int(row["id"][-3:])]).all()
+    tasks = json.loads((out / "label_studio.json").read_text(encoding="utf-8"))
+    assert tasks[0]["data"]["image"] == f"/data/local-files/?d=annotate/images/{names[0]}"
+    assert (out / "list.txt").read_text().split() == [row["path"] for row in rows]
+
+
+def test_images_are_written_only_when_asked_for(workspace):
+    root, order = workspace
+    set_params(root, write_images=False)
+    annotate.main()
+    assert {path.name for path in (root / "data/annotate").iterdir()} == FILES
+    rows = read_order_csv(root / "data/annotate/order.csv")
+    assert {row["path"] for row in rows} == {""}
+    assert (root / "data/annotate/list.txt").read_text().split() == order[:BUDGET]
+    assert "no files of their own" in (root / "data/annotate/gallery.html").read_text()
+
+
+def test_a_folder_s_own_files_are_named_and_measured(folder):
+    root, photos = folder
+    side = Image.new("RGB", (30, 20))
+    exif = side.getexif()
+    exif[0x0112] = 6  # shown turned by a quarter
+    side.save(photos / HOSTILE[2], exif=exif)
+    set_params(root, budget=N_TRAIN, data={"source": "folder", "root": str(photos)})
+    annotate.main()
+    out = root / "data/annotate"
+    assert {path.name for path in out.iterdir()} == FILES
+    rows = read_order_csv(out / "order.csv")
+    ids = [unquote_cell(row["id"]) for row in rows]
+    assert set(HOSTILE) <= set(ids)
+    assert all(Path(row["path"]) == photos / name for row, name in zip(rows, ids, strict=True))
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()[2:]]
+    size_of = {line["name"] + line["extension"]: (line["width"], line["height"]) for line in lines}
+    assert list(size_of) == ids
+    assert size_of[HOSTILE[0]] == (60, 40)
+    assert size_of[HOSTILE[2]] == (20, 30)
+    page = (out / "gallery.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;.png" in page
+    assert "<script>alert" not in page
+
+
+def test_duplicates_rejected_and_labelled_images_are_told(workspace):
+    root, order = workspace
+    labelled = order[BUDGET:][:2]
+    kept = order[3]
+    write_csv(root / "data/pool/duplicates.csv", ["id", "duplicate_of", "kind", "distance"],
+              [("copy-1", kept, "exact", "0"), ("copy-2", kept, "near", "0.01")])  # fmt: skip
+    write_csv(root / "data/pool/rejected.csv", ["id", "reason"], [("<b>broken", "no image")])
+    write_csv(root / "data/pool/labelled.csv", ["id"], [(name,) for name in labelled])
+    annotate.main()
+    rows = read_order_csv(root / "data/annotate/order.csv")
+    assert [row["duplicate_group"] for row in rows] == [
+        kept if row["id"] == kept else "" for row in rows
+    ]
+    # With something labelled before, the first pick has an earlier neighbour too.
+    assert rows[0]["nearest_earlier"] in labelled
+    page = (root / "data/annotate/gallery.html").read_text(encoding="utf-8")
+    assert "2 duplicates of 1 images" in page
+    assert "&lt;b&gt;broken" in page
+    assert "labelled already" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "message"),
+    [
+        ("duplicates.csv", ["id", "of"], "has not the columns id, duplicate_of"),
+        ("labelled.csv", ["name"], "has not the columns id"),
+    ],
+)
+def test_a_side_file_without_its_columns_is_refused(tmp_path, name, header, message):
+    write_csv(tmp_path / name, header, [])
+    with pytest.raises(InputError, match=message):
+        read_removed(tmp_path)
+
+
+def test_a_labelled_image_that_the_pool_lacks_is_refused(workspace):
+    root, _ = workspace
+    write_csv(root / "data/pool/labelled.csv", ["id"], [("elsewhere.png",)])
+    with pytest.raises(InputError, match=r"'elsewhere\.png' is not in the pool"):
+        annotate.main()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"budget": 41}, "budget 41 exceeds the order of 40"),
+        ({"method": "coreset"}, "method 'coreset' of annotate must be one of moco, simclr"),
+        ({"n_neighbours": 40}, "n_neighbours 40 must be from 1 to 39"),
+    ],
+)
+def test_bad_params_leave_the_old_files(workspace, change, message):
+    root, _ = workspace
+    annotate.main()
+    before = {path.name: path.stat().st_mtime_ns for path in (root / "data/annotate").iterdir()}
+    set_params(root, **change)
+    with pytest.raises(InputError, match=message):
+        annotate.main()
+    assert before == {
+        path.name: path.stat().st_mtime_ns for path in (root / "data/annotate").iterdir()
+    }
+
+
+def test_a_file_that_is_gone_is_named(folder):
+    root, photos = folder
+    shutil.rmtree(photos / "day 1")
+    with pytest.raises(InputError, match=r"IMG_\d+\.png cannot be read .*; restore it"):
+        annotate.main()
+    assert not (root / "data/annotate").exists()
+
+
+def test_two_runs_write_the_same_bytes(workspace):
+    root, _ = workspace
+    out = root / "data/annotate"
+    runs = []
+    for _ in range(2):
+        annotate.main()
+        runs.append({path: path.read_bytes() for path in out.rglob("*") if path.is_file()})
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("budget", [1, 2, N_TRAIN])
+def test_the_smallest_and_the_largest_budget(workspace, budget):
+    root, order = workspace
+    set_params(root, budget=budget)
+    annotate.main()
+    rows = read_order_csv(root / "data/annotate/order.csv")
+    assert [row["id"] for row in rows] == order[:budget]
+
+
+def test_file_names_are_harmless_everywhere():
+    assert file_name(7, 4, "train/a b;$(rm).png") == "0007_train_a_b_rm_.png.png"
+    assert len(file_name(0, 1, "x" * 500)) < 100
+
+
+def test_a_directory_is_whole_or_as_it_was(tmp_path):
+    out = tmp_path / "out"
+    for text in ("first", "second"):
+        with whole_directory(out) as directory:
+            (directory / "file").write_text(text)
+    with pytest.raises(RuntimeError), whole_directory(out) as directory:
+        (directory / "file").write_text("third")
+        raise RuntimeError
+    assert (out / "file").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

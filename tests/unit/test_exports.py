@@ -1,0 +1,109 @@
+import csv
+import io
+import json
+import math
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from zeroshot_al.exports import (
+    LABEL_CONFIG,
+    ORDER_HEADER,
+    Pick,
+    cvat_manifest,
+    fiftyone_dataset,
+    label_studio_tasks,
+    order_rows,
+    plain_list,
+    quote_cell,
+    unquote_cell,
+)
+
+# In an order that no sorting gives.
+NAMES = [
+    "z/last.jpg", "<script>alert(1)</script>.png", "=cmd|' /C calc'!A0.png", "+1.png", "-2+3.png",
+    "@SUM(1).png", "\tx.png", "'quoted.png", "''twice.png", "a,b\"c.png", "two\nlines.png",
+    '"begins with a quote.png', "\uff1dfull.png", "ünï/日本.webp", "100% of #1?&d=x.png", "a b.png",
+    "no-extension", "dots.in.name.tar.png", ".hidden.png", "a/first.jpg",
+]  # fmt: skip
+
+
+def make_picks(names=NAMES):
+    return [
+        Pick(
+            rank=rank,
+            id=name,
+            name=name,
+            path=f"/photos/{name}",
+            size_px=(640 + rank, 480),
+            radius=math.inf if rank == 0 else 1 / rank,
+            nearest_earlier="" if rank == 0 else names[0],
+            duplicates=("copy of =1.png",) if rank == 2 else (),
+            outlier_score=0.25 + rank,
+        )
+        for rank, name in enumerate(names)
+    ]
+
+
+def test_order_csv_gives_every_id_back_and_runs_nothing():
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(ORDER_HEADER)
+    writer.writerows(order_rows(make_picks()))
+    rows = list(csv.DictReader(io.StringIO(stream.getvalue(), newline="")))
+    assert [int(row["rank"]) for row in rows] == list(range(len(NAMES)))
+    assert [unquote_cell(row["id"]) for row in rows] == NAMES
+    assert [row["path"] for row in rows] == [f"/photos/{name}" for name in NAMES]
+    for row in rows:
+        for column, cell in row.items():
+            assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d")), column
+    assert rows[0]["radius"] == "inf"
+    assert rows[0]["nearest_earlier"] == ""
+    assert float(rows[4]["radius"]) == 0.25
+    assert [unquote_cell(row["duplicate_group"]) for row in rows] == [
+        name if rank == 2 else "" for rank, name in enumerate(NAMES)
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_quotes_come_off_again(name):
+    assert unquote_cell(quote_cell(name)) == name
+    assert unquote_cell(quote_cell(quote_cell(name))) == quote_cell(name)
+
+
+def test_the_plain_list_holds_one_name_a_line():
+    lines = plain_list(make_picks()).split("\n")
+    assert lines.pop() == ""
+    read = [json.loads(line) if line.startswith('"') else line for line in lines]
+    assert read == NAMES
+
+
+def test_label_studio_gets_the_file_s_address_and_the_rank():
+    tasks = json.loads(json.dumps(label_studio_tasks(make_picks(), "my photos"), allow_nan=False))
+    assert [task["data"]["rank"] for task in tasks] == list(range(len(NAMES)))
+    for task, name in zip(tasks, NAMES, strict=True):
+        address = urlsplit(task["data"]["image"])
+        assert address.path == "/data/local-files/"
+        assert address.fragment == ""
+        assert parse_qs(address.query) == {"d": [f"my photos/{name}"]}
+        assert task["data"]["id"] == name
+    assert tasks[0]["data"]["radius"] is None
+    assert tasks[2]["data"]["duplicates"] == ["copy of =1.png"]
+    assert 'value="$image"' in LABEL_CONFIG
+
+
+def test_cvat_s_manifest_names_each_file_in_order():
+    lines = [json.loads(line) for line in cvat_manifest(make_picks()).splitlines()]
+    assert lines[:2] == [{"version": "1.1"}, {"type": "images"}]
+    assert [line["name"] + line["extension"] for line in lines[2:]] == NAMES
+    assert (lines[2]["name"], lines[2]["extension"]) == ("z/last", ".jpg")
+    assert (lines[5]["width"], lines[5]["height"]) == (643, 480)
+
+
+def test_fiftyone_s_samples_stand_in_order():
+    dataset = json.loads(json.dumps(fiftyone_dataset(make_picks(), "mine"), allow_nan=False))
+    samples = dataset["samples"]
+    assert dataset["name"] == "mine"
+    assert [sample["filepath"] for sample in samples] == NAMES
+    assert [sample["rank"] for sample in samples] == list(range(len(NAMES)))
+    assert not {"id", "_id"} & set(samples[0])

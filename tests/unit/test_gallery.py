@@ -1,0 +1,218 @@
+"""The page as a browser reads it: parsed here, and drawn where Chromium is installed."""
+
+import base64
+import hashlib
+import io
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unit.test_coverage import make_rows
+from unit.test_exports import NAMES
+from zeroshot_al._gallery_parts import thumbnail
+from zeroshot_al.annotation import AnnotateParams, Removed, make_picks
+from zeroshot_al.charts import nice_ceiling, shade, shade_limits, ticks
+from zeroshot_al.gallery import render_gallery
+from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.overview import make_overview
+from zeroshot_al.pool import Pool
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+                None)  # fmt: skip
+BUDGET = 60
+SECTIONS = ["first", "isolated", "last", "coverage", "map", "clusters", "removed", "import"]
+VOID = {"meta", "link", "img", "input", "br"}
+
+
+def make_page(height=16, budget=BUDGET):
+    """A page on a pool whose first names are hostile."""
+    rows = make_rows()
+    ids = (*NAMES, *(f"photo {i}.png" for i in range(len(rows) - len(NAMES))))
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (len(rows), height, 16, 3), dtype=np.uint8)
+    pool = Pool(images, ids, ("train",) * len(ids), ("",) * len(ids))
+    # Start at the names' own end, so that they are among the picks.
+    found = kcenter_order(rows, len(rows), n_initial=1, seed=0)
+    rest = [index for index in found.order if index >= len(NAMES)]
+    order = [*range(len(NAMES)), *rest]
+    removed = Removed(
+        [{"id": f"copy of {NAMES[1]}", "duplicate_of": NAMES[1], "kind": "near",
+          "distance": "0.1"}] * 30,
+        [{"id": "<img src=x onerror=alert(1)>", "reason": "\"broken\""}],
+        [],
+    )  # fmt: skip
+    params = AnnotateParams("simclr", True, 5, 4, 3, 50, 0)
+    radii = np.asarray(found.radius)
+    picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, None)
+    return render_gallery(make_overview(pool, rows, order, radii, picks, removed, [], params, None))
+
+
+class Page(HTMLParser):
+    """Elements, texts and addresses of a page; a tag that is not closed fails."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.texts = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def all(self, tag):
+        return [attrs for found, attrs in self.elements if found == tag]
+
+
+@pytest.fixture(scope="module")
+def page():
+    return make_page()
+
+
+@pytest.fixture(scope="module")
+def parsed(page):
+    return Page(page)
+
+
+def test_every_section_is_there_and_linked(parsed):
+    assert [attrs["id"] for attrs in parsed.all("section")] == SECTIONS
+    assert [attrs["href"] for attrs in parsed.all("a")] == [f"#{name}" for name in SECTIONS]
+    identifiers = [attrs["id"] for _, attrs in parsed.elements if "id" in attrs]
+    assert len(set(identifiers)) == len(identifiers)
+
+
+def test_nothing_is_loaded_from_anywhere(page, parsed):
+    assert all(attrs["src"].startswith("data:image/") for attrs in parsed.all("img"))
+    assert [attrs["href"] for attrs in parsed.all("link")] == ["data:,"]
+    assert "src" not in parsed.all("script")[0]
+    assert not re.search(r"url\(|@import|https?://", page)
+
+
+def test_the_policy_allows_our_script_and_no_other(page, parsed):
+    policy = next(a["content"] for a in parsed.all("meta") if "http-equiv" in a)
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+
+
+def test_hostile_names_are_text(parsed):
+    text = "".join(parsed.texts)
+    titles = [attrs["title"] for attrs in parsed.all("li") if "title" in attrs]
+    alts = [attrs["alt"] for attrs in parsed.all("img")]
+    for rank, name in enumerate(NAMES):
+        assert name in text
+        assert name in titles
+        assert f"{name}, rank {rank}" in alts
+    assert "<img src=x onerror=alert(1)>" in text
+    assert len(parsed.all("script")) == 1
+    assert not any(key.startswith("on") for _, attrs in parsed.elements for key in attrs)
+
+
+def test_every_picture_has_a_text_and_every_drawing_a_label(parsed):
+    assert all(attrs.get("alt") for attrs in parsed.all("img"))
+    assert all(
+        "aria-label" in attrs or attrs.get("aria-hidden") == "true" for attrs in parsed.all("svg")
+    )
+
+
+def test_the_page_tells_the_numbers(page):
+    assert "<b>300</b><span>images in the pool" in page
+    assert f"<b>{BUDGET}</b><span>to label" in page
+    assert "<b>30</b><span>duplicates removed" in page
+    assert "30 duplicates of 1 images" in page
+    assert "and 6 more" in page
+    assert page.count("data-rank=") == 50 - page.split('<g class="pool">')[1].split("</g>")[
+        0
+    ].count("<circle")
+
+
+def test_a_pool_without_images_shows_ids():
+    page = make_page(height=0)
+    assert "<img" not in page.replace("&lt;img", "")
+    parsed = Page(page)
+    assert [attrs["id"] for attrs in parsed.all("section")] == SECTIONS
+    assert NAMES[0] in "".join(parsed.texts)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (63, 20), (64, 64), (300, 1200)])
+def test_thumbnails_are_small_and_alike(height, width):
+    rows, columns = np.mgrid[:height, :width]
+    pixels = np.stack([rows * 255 // height, columns * 255 // width, rows * 0 + 60], axis=2)
+    pixels = pixels.astype(np.uint8)
+    address, small = thumbnail(pixels)
+    head, code = address.split(",")
+    image = Image.open(io.BytesIO(base64.b64decode(code)))
+    assert head == f"data:image/{'png' if small else 'jpeg'};base64"
+    assert small == (max(height, width) < 64)
+    if small:
+        assert (np.asarray(image) == pixels).all()
+    else:
+        assert max(image.size) <= 160
+        difference = np.asarray(image.resize((width, height)), float) - pixels
+        assert np.abs(difference).mean() < 6
+
+
+def test_ticks_are_round_and_reach_the_top():
+    assert ticks(20_000) == [0, 5000, 10000, 15000, 20000]
+    assert ticks(1.2) == [0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2]
+    for top in (0.003, 1, 7, 560, 123_456):
+        assert 3 <= len(ticks(top)) <= 7
+        assert nice_ceiling(top) >= top
+    assert nice_ceiling(0) == 1
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 60, 20_000])
+def test_every_rank_has_a_shade(budget):
+    limits = shade_limits(budget)
+    assert limits == sorted(set(limits))
+    shades = [shade(rank, budget) for rank in range(budget)]
+    assert shades == sorted(shades)
+    assert (shades[0], set(shades) <= {0, 1, 2, 3}) == (0, True)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("width", [1280, 500])
+def test_chromium_draws_the_page(page, tmp_path, width):
+    file = tmp_path / "gallery.html"
+    file.write_text(page, encoding="utf-8")
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+        "--no-first-run", "--disable-background-networking", "--disable-component-update",
+        "--disable-sync", "--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}",
+        f"--window-size={width},900",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [*command, "--dump-dom", file.as_uri()], capture_output=True, check=True, timeout=120
+    )
+    dom = done.stdout.decode()
+    # Our script ran, and nothing that a name brought in did.
+    assert '<div class="slider">' in dom
+    assert f"First {BUDGET} picks" in dom
+    assert dom.count("<script>") == 1
+    shot = tmp_path / "page.png"
+    subprocess.run(
+        [*command, f"--screenshot={shot}", file.as_uri()],
+        capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    with Image.open(shot) as image:
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    colours, counts = np.unique(pixels, axis=0, return_counts=True)
+    assert len(colours) > 200
+    assert 0.2 < counts.max() / len(pixels) < 0.97
