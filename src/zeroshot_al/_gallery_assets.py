@@ -94,8 +94,8 @@ svg .strong { fill: var(--ink); font-weight: 600; }
 table { border-collapse: collapse; width: 100%; font-size: .88rem; }
 .scroll { overflow-x: auto; }
 th, td { text-align: left; padding: 6px 14px 6px 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; overflow-wrap: anywhere; min-width: 5em; }
-th { color: var(--soft); font-weight: 600; }
+  vertical-align: top; overflow-wrap: anywhere; min-width: 5.2em; }
+th { color: var(--soft); font-weight: 600; overflow-wrap: normal; }
 pre { background: var(--code); border-radius: 8px; padding: 12px 14px; overflow-x: auto;
   font: .84rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; margin: 8px 0 12px; }
 code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .9em; }

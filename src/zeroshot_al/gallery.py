@@ -9,6 +9,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable
 from html import escape
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -125,7 +126,7 @@ def _thumbs(view: Overview, ranks: Iterable[int], note: Callable[[Pick], str]) -
             picture = image_tag(view.images[view.order[rank]], f"{pick.id}, rank {rank}")
         items.append(
             f'<li title="{escape(pick.id)}">{picture}<b>#{rank:,}</b>'
-            f"<span>{note(pick)}</span><span>{escape(pick.id)}</span></li>"
+            f"<span>{note(pick)}</span><span>{escape(PurePosixPath(pick.id).name)}</span></li>"
         )
     plain = " plain" if view.images is None else ""
     return f'<ul class="thumbs{plain}">{"".join(items)}</ul>'
@@ -241,12 +242,12 @@ def _removed(view: Overview) -> str:
     if duplicates:
         groups = len({row["duplicate_of"] for row in duplicates})
         parts.append(
-            f"<h3>{len(duplicates):,} duplicates of {groups:,} images</h3>"
+            f"<h3>Duplicates: {len(duplicates):,}, of {groups:,} kept</h3>"
             "<p>Label the kept image; its label holds for the copies.</p>"
             + table(duplicates, ("id", "duplicate_of", "kind", "distance"))
         )
     if rejected:
         parts.append(
-            f"<h3>{len(rejected):,} rejected files</h3>" + table(rejected, tuple(rejected[0]))
+            f"<h3>Rejected files: {len(rejected):,}</h3>" + table(rejected, tuple(rejected[0]))
         )
     return "".join(parts)

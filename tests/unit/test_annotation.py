@@ -149,7 +149,7 @@ def test_duplicates_rejected_and_labelled_images_are_told(workspace):
     # With something labelled before, the first pick has an earlier neighbour too.
     assert rows[0]["nearest_earlier"] in labelled
     page = (root / "data/annotate/gallery.html").read_text(encoding="utf-8")
-    assert "2 duplicates of 1 images" in page
+    assert "Duplicates: 2, of 1 kept" in page
     assert "&lt;b&gt;broken" in page
     assert "labelled already" in page
 

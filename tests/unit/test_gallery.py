@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
@@ -117,7 +118,7 @@ def test_hostile_names_are_text(parsed):
     titles = [attrs["title"] for attrs in parsed.all("li") if "title" in attrs]
     alts = [attrs["alt"] for attrs in parsed.all("img")]
     for rank, name in enumerate(NAMES):
-        assert name in text
+        assert PurePosixPath(name).name in text
         assert name in titles
         assert f"{name}, rank {rank}" in alts
     assert "<img src=x onerror=alert(1)>" in text
@@ -136,7 +137,7 @@ def test_the_page_tells_the_numbers(page):
     assert "<b>300</b><span>images in the pool" in page
     assert f"<b>{BUDGET}</b><span>to label" in page
     assert "<b>30</b><span>duplicates removed" in page
-    assert "30 duplicates of 1 images" in page
+    assert "Duplicates: 30, of 1 kept" in page
     assert "and 6 more" in page
     assert page.count("data-rank=") == 50 - page.split('<g class="pool">')[1].split("</g>")[
         0
@@ -148,7 +149,7 @@ def test_a_pool_without_images_shows_ids():
     assert "<img" not in page.replace("&lt;img", "")
     parsed = Page(page)
     assert [attrs["id"] for attrs in parsed.all("section")] == SECTIONS
-    assert NAMES[0] in "".join(parsed.texts)
+    assert PurePosixPath(NAMES[0]).name in "".join(parsed.texts)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (63, 20), (64, 64), (300, 1200)])
