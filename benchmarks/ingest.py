@@ -9,6 +9,7 @@ Each run replaces its own part of `docs/benchmarks/ingest.json` and renders `ing
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from _ingest_page import render
 from _machine import machine
-from PIL import Image, __version__
+from PIL import Image, ImageChops, __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks" / "ingest.json"
@@ -30,15 +31,13 @@ CONTENDERS = ("bare, one process", "bare, all cores", "ours, all cores")
 PHOTO_SIZE = (1600, 1200)
 
 
-def make_photos(folder: Path, n_photos: int) -> None:
-    """Save smooth shapes with noise, which compress to about the size of real photos."""
-    draw = np.random.default_rng(0)
-    noise = draw.normal(0, 6, (PHOTO_SIZE[1], PHOTO_SIZE[0], 1)).astype(np.float32)
-    for i in range(n_photos):
-        coarse = Image.fromarray(draw.integers(0, 256, (12, 16, 3), dtype=np.uint8))
-        shapes = np.asarray(coarse.resize(PHOTO_SIZE, Image.Resampling.BICUBIC), np.float32)
-        pixels = np.clip(shapes + np.roll(noise, i, axis=1), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i:05}.jpg", quality=90)
+def make_photo(path: Path, seed: int) -> None:
+    """Save smooth shapes with noise, which compress to about the size of a real photo."""
+    draw = np.random.default_rng(seed)
+    coarse = Image.fromarray(draw.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+    shapes = coarse.resize(PHOTO_SIZE, Image.Resampling.BICUBIC)
+    noise = Image.fromarray(draw.integers(0, 32, (*PHOTO_SIZE[::-1], 1), np.uint8).repeat(3, 2))
+    ImageChops.add(shapes, noise, offset=-16).save(path, quality=85)
 
 
 # --- one run, in a process of its own -----------------------------------------------------------
@@ -51,7 +50,7 @@ def decode_bare(paths: list[str]) -> None:
 
 
 def run_one(name: str, folder: str, size_px: int) -> None:
-    """Child process: print the seconds of one contender."""
+    """Child process: print the seconds of one contender, by the clock and of the CPUs."""
     from zeroshot_al.cores import n_cores
     from zeroshot_al.files import replaced_directory
     from zeroshot_al.pool import save_pool
@@ -75,14 +74,16 @@ def run_one(name: str, folder: str, size_px: int) -> None:
             with get_context("fork").Pool(n_cores()) as pool:
                 for _ in pool.imap_unordered(decode_bare, blocks):
                     pass
-    print(time.perf_counter() - start)
+    took = time.perf_counter() - start
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(took, sum(usage.ru_utime + usage.ru_stime for usage in usages))
 
 
 # --- many runs -----------------------------------------------------------------------------------
 
 
-def measure(name: str, folder: str, size_px: int) -> tuple[float, float, float]:
-    """Return seconds and the peak MiB, anonymous and in all, of a run's processes together."""
+def measure(name: str, folder: str, size_px: int) -> tuple[float, ...]:
+    """Return a run's seconds, CPU seconds, and peak MiB of all processes, anonymous and in all."""
     command = [sys.executable, __file__, "one", name, folder, str(size_px)]
     peaks = [0.0, 0.0]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -93,7 +94,7 @@ def measure(name: str, folder: str, size_px: int) -> tuple[float, float, float]:
             time.sleep(0.1)
         if process.returncode:
             sys.exit(f"{name} failed")
-        return float(process.stdout.read()), *peaks
+        return *map(float, process.stdout.read().split()), *peaks
 
 
 def children(pid: int) -> list[int]:
@@ -131,8 +132,9 @@ def compare(folder: str, what: str, size_px: int, repeats: int) -> dict:
         name: {
             "runs_s": [run[0] for run in found],
             "median_s": statistics.median(run[0] for run in found),
-            "anonymous_mib": max(run[1] for run in found),
-            "mapped_mib": max(run[2] for run in found),
+            "cpu_s": statistics.median(run[1] for run in found),
+            "anonymous_mib": max(run[2] for run in found),
+            "mapped_mib": max(run[3] for run in found),
         }
         for name, found in runs.items()
     }
@@ -167,7 +169,9 @@ def main() -> None:
         page["small"] = {"machine": before, **part}
     elif options.mode == "photos":
         with tempfile.TemporaryDirectory() as folder:
-            make_photos(Path(folder), options.n_photos)
+            jobs = [(Path(folder) / f"{i:05}.jpg", i) for i in range(options.n_photos)]
+            with get_context("fork").Pool() as pool:
+                pool.starmap(make_photo, jobs)
             what = "JPEGs of {} x {}".format(*PHOTO_SIZE)
             page["photos"] = {"machine": before, **compare(folder, what, 64, options.repeats)}
     PAGE.parent.mkdir(parents=True, exist_ok=True)
