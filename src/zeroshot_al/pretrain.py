@@ -106,6 +106,9 @@ def pretrain(
     device = pick_device()
     on_device = torch.tensor(images, device=device)
     method.encoder.mean, method.encoder.std = pixel_statistics(on_device)
+    # Channel by channel, as the views are sampled: turned once here, not at every step.
+    planes = on_device.permute(0, 3, 1, 2).contiguous()
+    del on_device
     method.to(device, memory_format=torch.channels_last).train()
     optimizer = make_optimizer(method, params)
     batches = BatchStream(len(images), params.batch_size, params.seed)
@@ -125,8 +128,8 @@ def pretrain(
         for group in optimizer.param_groups:
             group["lr"] = rate
         generator = generator_for(params.seed, VIEWS, step)
-        batch = on_device[batches.indices(step).to(device)]
-        views = contrastive_views(torch.cat([batch, batch]), params.views, generator)
+        both = planes[batches.indices(step).repeat(2).to(device)].permute(0, 2, 3, 1)
+        views = contrastive_views(both, params.views, generator)
         with autocast(device):
             loss = method.training_loss(*views.chunk(2), generator)
         optimizer.zero_grad()
