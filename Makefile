@@ -9,8 +9,7 @@ export GIT_AUTHOR_NAME ?= zeroshot-al
 export GIT_AUTHOR_EMAIL ?= zeroshot-al@localhost
 export GIT_COMMITTER_NAME ?= $(GIT_AUTHOR_NAME)
 export GIT_COMMITTER_EMAIL ?= $(GIT_AUTHOR_EMAIL)
-# In a temporary workspace an experiment finds its checkpoints and raw data here all the same.
-export ZEROSHOT_AL_CHECKPOINTS ?= $(CURDIR)/.checkpoints
+# In a temporary workspace an experiment finds its raw data here all the same.
 export ZEROSHOT_AL_DATA ?= $(CURDIR)/data/raw
 
 .PHONY: demo test lint repro bench clean
@@ -30,11 +29,20 @@ lint: .venv/installed-dev
 repro: .venv/installed  ## the active profile of params.yaml: only what is stale
 	dvc repro
 
-bench: .venv/installed  ## side-by-side timings, into docs/benchmarks
-	python benchmarks/kcenter.py
+bench: .venv/installed .venv-peers/installed  ## side-by-side timings, into docs/benchmarks
+	python benchmarks/kcenter.py speed --peers-python .venv-peers/bin/python
+	python benchmarks/kcenter.py growth
+	python benchmarks/kcenter.py verify
+	python benchmarks/engine.py
+	python benchmarks/ingest.py photos
 
 clean:  ## what can be made again, but for data, models and DVC's cache
-	rm -rf .venv .checkpoints .pytest_cache .ruff_cache .hypothesis demo_results dvc_plots
+	rm -rf .venv .venv-peers .checkpoints .pytest_cache .ruff_cache .hypothesis demo_results dvc_plots
+
+.venv-peers/installed: benchmarks/requirements.txt  # they pin other versions of our libraries
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	touch $@
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv

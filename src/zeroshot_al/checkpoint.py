@@ -22,8 +22,17 @@ logger = logging.getLogger(__name__)
 
 
 def checkpoint_root() -> Path:
-    """Return where checkpoints lie: ``$ZEROSHOT_AL_CHECKPOINTS``, else ``.checkpoints``."""
-    return Path(os.environ.get("ZEROSHOT_AL_CHECKPOINTS", ".checkpoints"))
+    """Return where checkpoints lie: ``$ZEROSHOT_AL_CHECKPOINTS``, else ``.checkpoints``.
+
+    DVC runs `--temp` and queued experiments in a copy under ``.dvc/tmp/exps``, which is removed
+    when they fail: theirs lie in the project that the copy was made of.
+    """
+    if given := os.environ.get("ZEROSHOT_AL_CHECKPOINTS"):
+        return Path(given)
+    for directory in Path.cwd().parents:
+        if directory.parts[-3:] == (".dvc", "tmp", "exps"):
+            return directory.parents[2] / ".checkpoints"
+    return Path(".checkpoints")
 
 
 def fingerprint(*inputs: object) -> str:

@@ -6,7 +6,6 @@ the scripts, in milliseconds. It logs what it ran.
 """
 
 import json
-import resource
 import sys
 
 import pytest
@@ -108,13 +107,8 @@ def runner(up_to_date, tmp_path):
     return Runner(up_to_date.project.copy(tmp_path / "project"), tmp_path / "ran")
 
 
-def test_a_no_op_runs_nothing_in_little_time(runner):
-    runner.ran("repro")  # the copy's files are new to DVC: it hashes them once
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def test_a_no_op_runs_nothing(runner):
     assert runner.ran("repro") == set()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # Processor time, because other work on this machine does not add to it.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 4
     assert runner.project.run("git", "status", "--porcelain") == ""
 
 

@@ -197,6 +197,15 @@ def test_the_root_is_movable(monkeypatch):
     assert str(checkpoint_root()) == ".checkpoints"
 
 
+@pytest.mark.parametrize("inside", ["", "src"])
+def test_a_temporary_experiment_keeps_its_checkpoints_in_the_project(monkeypatch, tmp_path, inside):
+    monkeypatch.delenv("ZEROSHOT_AL_CHECKPOINTS", raising=False)
+    copy = tmp_path / ".dvc/tmp/exps/tmp1234" / inside
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert checkpoint_root() == tmp_path / ".checkpoints"
+
+
 def test_discard_removes_all_and_bears_that_there_is_nothing(tmp_path):
     network, optimizer = make(torch.contiguous_format)
     save(tmp_path / "stage" / "job", network, optimizer, 1)
