@@ -32,7 +32,7 @@ repro: .venv/installed  ## the active profile of params.yaml: only what is stale
 bench: .venv/installed .venv-peers/installed  ## side-by-side timings, into docs/benchmarks
 	python benchmarks/kcenter.py speed --peers-python .venv-peers/bin/python
 	python benchmarks/kcenter.py growth
-	python benchmarks/kcenter.py verify
+	python benchmarks/kcenter.py verify $(addprefix --embeddings ,$(wildcard data/embeddings/simclr.npy))
 	python benchmarks/engine.py
 	python benchmarks/ingest.py photos
 

@@ -6,10 +6,10 @@
     python benchmarks/kcenter.py render            rewrite the page from the numbers
 
 Each run replaces its own part of `docs/benchmarks/kcenter.json` and renders `kcenter.md` beside it.
-The peers need an environment of their own, since they pin other versions of our dependencies:
+The peers need an environment of their own, since they pin other versions of our dependencies;
+`make bench` builds it and runs all of this:
 
-    python -m venv /tmp/peers && /tmp/peers/bin/pip install -r benchmarks/requirements.txt
-    python benchmarks/kcenter.py speed --peers-python /tmp/peers/bin/python
+    python benchmarks/kcenter.py speed --peers-python .venv-peers/bin/python
 
 Only the standard library and NumPy are imported at the top: the peers' python runs this file too.
 """
