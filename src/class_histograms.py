@@ -1,6 +1,6 @@
-"""How often each class is among the first `budget` picks, for the four methods.
+"""How often each class is among the first `budget` picks, for each method.
 
-Reads   data/pool/index.csv, data/orders/{moco,simclr,random,coreset}.csv
+Reads   data/pool/index.csv, data/orders/{moco,simclr,pretrained,random,coreset}.csv
 Writes  plots/class_histograms.csv, plots/class_histograms.png, metrics/class_imbalance.json
 Params  budget
 Paper   figures 3 and 4
@@ -33,8 +33,10 @@ def main() -> None:
     counts = {}
     for method in METHODS:
         orders = read_picks(f"data/orders/{method.name}.csv", method.name, ids)
+        if not orders:  # a zero-shot method that is not active
+            continue
         # Core-Set trains as it picks and stops at the largest of budgets. A larger budget is
-        # still worth a look at the other three, so its panel is left out rather than the stage.
+        # still worth a look at the others, so its panel is left out rather than the stage.
         if method.name == "coreset" and budget > min(map(len, orders.values())):
             logging.warning("coreset's order does not reach %d; its panel is left out", budget)
             counts[method.name] = None

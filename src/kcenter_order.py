@@ -8,7 +8,9 @@ Paper   section 4, algorithm 1
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from zeroshot_al.errors import InputError
 from zeroshot_al.files import read_npy
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.orders import ZERO_SHOT, write_order
@@ -32,11 +34,15 @@ def main() -> None:
     ids = pool.train_ids
     # Images labelled already are centres from the start, and not in the order.
     n_select = len(ids) - len(pool.labelled_indices)
+    files = {method: Path(f"data/embeddings/{method}.npy") for method in ZERO_SHOT}
     embeddings = {
-        method: read_npy(f"data/embeddings/{method}.npy", memory_map=True)[: len(ids)]
-        for method in ZERO_SHOT
+        method: read_npy(file, memory_map=True)[: len(ids)]
+        for method, file in files.items()
+        if file.exists()
     }
-    # All orders before the first file: bad embeddings of one method leave both files as they were.
+    if not embeddings:
+        raise InputError("data/embeddings holds no embeddings; run embed")
+    # All orders before the first file: bad embeddings of one method leave all files as they were.
     orders = {
         method: kcenter_order(
             rows,
@@ -48,8 +54,10 @@ def main() -> None:
         )
         for method, rows in embeddings.items()
     }
-    for method, found in orders.items():
-        write_order(f"data/orders/{method}.csv", found.order, found.radius, ids)
+    for method in ZERO_SHOT:
+        found = orders.get(method)
+        picks = (found.order, found.radius) if found else ((), ())
+        write_order(f"data/orders/{method}.csv", *picks, ids)
 
 
 if __name__ == "__main__":

@@ -20,30 +20,31 @@ from zeroshot_al.curves import (
     read_accuracies,
     summarise,
     to_rows,
+    zero_shot_methods,
 )
 from zeroshot_al.figures import save_figure
 from zeroshot_al.files import write_csv, write_json
 from zeroshot_al.params import load_experiment
 from zeroshot_al.stage import run_stage
 
-METHODS_BY_STAGE = {
-    "train_budget": ("moco", "simclr"),
-    "baseline_random": ("random",),
-    "baseline_coreset": ("coreset",),
-}
-
 
 def main() -> None:
     experiment = load_experiment()
+    methods_by_stage = {
+        # The active ones, which every budget's file must hold.
+        "train_budget": zero_shot_methods(f"metrics/train_budget/{experiment.budget}.json"),
+        "baseline_random": ("random",),
+        "baseline_coreset": ("coreset",),
+    }
     accuracies = {}
     # Named one by one: a directory listing would let in a file that another budget left behind.
     for budget in sorted({*experiment.budgets, experiment.budget}):
         # The baselines are trained at `budgets` alone.
-        stages = METHODS_BY_STAGE if budget in experiment.budgets else ["train_budget"]
+        stages = methods_by_stage if budget in experiment.budgets else ["train_budget"]
         accuracies[budget] = {}
         for stage in stages:
             accuracies[budget] |= read_accuracies(
-                f"metrics/{stage}/{budget}.json", METHODS_BY_STAGE[stage]
+                f"metrics/{stage}/{budget}.json", methods_by_stage[stage]
             )
 
     write_csv("plots/learning_curves.csv", CSV_HEADER, to_rows(accuracies))

@@ -1,13 +1,13 @@
 """Pretrain the encoder with MoCo-v2 on the pool's images, without labels.
 
 Reads   data/pool/images.npy
-Writes  models/moco.safetensors, plots/pretrain/moco.csv
+Writes  models/moco.safetensors, plots/pretrain/moco.csv; both empty if the method is not active
 Params  profiles.<profile>.{encoder, moco}
 Paper   section 5.2
 """
 
 from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
-from zeroshot_al.encoders import EncoderParams, save_encoder
+from zeroshot_al.encoders import EncoderParams, active_methods, save_encoder, save_untrained
 from zeroshot_al.files import write_csv
 from zeroshot_al.moco import Moco, MocoParams
 from zeroshot_al.params import load_section
@@ -20,6 +20,10 @@ from zeroshot_al.stage import run_stage
 def main() -> None:
     """Run the stage."""
     encoder, params = load_section("encoder", EncoderParams), load_section("moco", MocoParams)
+    if "moco" not in active_methods(encoder):
+        write_csv("plots/pretrain/moco.csv", HISTORY_HEADER, ())
+        save_untrained("models/moco.safetensors", "moco")
+        return
     images = load_pool("data/pool").train_images
     directory = checkpoint_root() / "pretrain_moco" / fingerprint(encoder, params, images)
     initial_weights(params.seed)

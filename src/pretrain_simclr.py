@@ -1,13 +1,13 @@
 """Pretrain the encoder with SimCLR on the pool's images, without labels.
 
 Reads   data/pool/images.npy
-Writes  models/simclr.safetensors, plots/pretrain/simclr.csv
+Writes  models/simclr.safetensors, plots/pretrain/simclr.csv; both empty if the method is not active
 Params  profiles.<profile>.{encoder, simclr}
 Paper   section 5.2
 """
 
 from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
-from zeroshot_al.encoders import EncoderParams, save_encoder
+from zeroshot_al.encoders import EncoderParams, active_methods, save_encoder, save_untrained
 from zeroshot_al.files import write_csv
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import load_pool
@@ -20,6 +20,10 @@ from zeroshot_al.stage import run_stage
 def main() -> None:
     """Run the stage."""
     encoder, params = load_section("encoder", EncoderParams), load_section("simclr", SimclrParams)
+    if "simclr" not in active_methods(encoder):
+        write_csv("plots/pretrain/simclr.csv", HISTORY_HEADER, ())
+        save_untrained("models/simclr.safetensors", "simclr")
+        return
     images = load_pool("data/pool").train_images
     directory = checkpoint_root() / "pretrain_simclr" / fingerprint(encoder, params, images)
     initial_weights(params.seed)

@@ -1,6 +1,6 @@
 """Train the classifier on the first `budget` images of each order, for every seed.
 
-Reads   data/pool/, data/orders/moco.csv, data/orders/simclr.csv
+Reads   data/pool/, data/orders/{moco,simclr,pretrained}.csv; a header alone: method not active
 Writes  metrics/train_budget/<budget>.json, {method: [{seed, accuracy}]}
 Params  seeds, profiles.<profile>.classifier; the budget is the script's argument
 Paper   section 5.3, figure 2
@@ -29,26 +29,31 @@ def main(budget: int) -> None:
     params = load_section("classifier", ClassifierParams)
     pool = load_pool("data/pool", needs_labels=True)
     check_budgets([budget], pool.n_train)
-    orders = {method: first_picks(method, budget, pool.train_ids) for method in ZERO_SHOT}
+    firsts = {method: first_picks(method, budget, pool.train_ids) for method in ZERO_SHOT}
+    orders = {method: picks for method, picks in firsts.items() if picks is not None}
+    if not orders:
+        raise InputError("none of the orders in data/orders holds a pick; run kcenter_order")
     code = fingerprint(params, pool.images, pool.train_labels, pool.test_labels, *orders.values())
     directory = checkpoint_root() / "train_budget" / code
-    cases = [(method, seed) for method in ZERO_SHOT for seed in seeds]
+    cases = [(method, seed) for method in orders for seed in seeds]
     jobs = [
         ("data/pool", orders[method], params, seed, directory / f"{method}-{seed}")
         for method, seed in cases
     ]
     accuracies = run_jobs(score_picks, jobs, params.steps * len(jobs), f"budget {budget}")
-    by_method: dict[str, list] = {method: [] for method in ZERO_SHOT}
+    by_method: dict[str, list] = {method: [] for method in orders}
     for (method, seed), accuracy in zip(cases, accuracies, strict=True):
         by_method[method].append({"seed": seed, "accuracy": accuracy})
     write_json(f"metrics/train_budget/{budget}.json", by_method)
     discard(directory)
 
 
-def first_picks(method: str, budget: int, ids: Sequence[str]) -> np.ndarray:
-    """Return the int64 (budget,) pool indices that a method's order begins with."""
+def first_picks(method: str, budget: int, ids: Sequence[str]) -> np.ndarray | None:
+    """Return the int64 (budget,) pool indices that a method's order begins with, if it has one."""
     path = f"data/orders/{method}.csv"
-    picks = read_picks(path, method, ids)[0]
+    picks = read_picks(path, method, ids).get(0)
+    if picks is None:
+        return None
     if len(picks) < budget:
         raise InputError(
             f"{path} ends after {len(picks)} picks, before the budget of {budget}; "

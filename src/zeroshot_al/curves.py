@@ -15,6 +15,7 @@ from zeroshot_al.errors import InputError
 from zeroshot_al.figures import styled
 from zeroshot_al.files import read_csv, read_json
 from zeroshot_al.methods import BASELINE, METHODS, Method
+from zeroshot_al.orders import ZERO_SHOT
 
 Accuracies = dict[int, dict[str, dict[int, float]]]
 """Test accuracy as a fraction, by budget, method and seed."""
@@ -62,6 +63,12 @@ def read_accuracies(path: str | Path, methods: Sequence[str]) -> dict[str, dict[
                     "is not a fraction from 0 to 1; run its stage again"
                 )
     return by_method
+
+
+def zero_shot_methods(path: str | Path) -> tuple[str, ...]:
+    """Return which zero-shot methods a metrics file holds; all of them if it holds none."""
+    document = read_json(path)
+    return tuple(method for method in ZERO_SHOT if method in document) or ZERO_SHOT
 
 
 def to_rows(accuracies: Accuracies) -> list[tuple[int, str, int, float]]:
@@ -178,6 +185,8 @@ def plot_learning_curves(accuracies: Accuracies, profile: str) -> Figure:
             for budget, by_method in sorted(accuracies.items())
             if method.name in by_method
         }
+        if not curve:  # a zero-shot method that is not active
+            continue
         x = list(curve)
         mean, sd = 100 * np.array([(mean, sd or 0) for mean, sd in curve.values()]).T
         style = {"color": method.color, "linestyle": method.dashes, "linewidth": 2}
@@ -209,8 +218,10 @@ def _plot_differences(axis: Axes, accuracies: Accuracies, method: Method, style:
         if method.name in (differences := paired_differences(by_method))
     }
     # Side by side at each budget, so that no method's points hide another's.
-    others = [other.name for other in METHODS if other.name != BASELINE]
-    shift = (others.index(method.name) - 1) * 0.008 * (max(accuracies) - min(accuracies))
+    shown = set().union(*accuracies.values()) - {BASELINE}
+    others = [other.name for other in METHODS if other.name in shown]
+    place = others.index(method.name) - (len(others) - 1) / 2
+    shift = place * 0.008 * (max(accuracies) - min(accuracies))
     means = [100 * mean_and_sd(pair.values())[0] for pair in pairs.values()]
     axis.plot([budget + shift for budget in pairs], means, **style)
     points = [(budget + shift, 100 * difference)

@@ -1,28 +1,95 @@
-"""The self-supervised encoder: a ResNet with the CIFAR stem, and its features."""
+"""The self-supervised encoder: a ResNet for small images, and its features."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from lightly.models import ResNetGenerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from zeroshot_al.augment_contrastive import standardize
+from zeroshot_al.cifar_resnet import cifar_resnet
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import atomic_path
+from zeroshot_al.orders import ZERO_SHOT
+from zeroshot_al.wide_resnet import WideResNet
+
+READY_MADE = "embeddings.npy"
+"""In the pool's directory: embeddings that somebody brought along, rows as in the pool."""
+
+
+RESNETS = ("resnet-9", "resnet-18", "resnet-34", "resnet-50")
 
 
 @dataclass(frozen=True)
 class EncoderParams:
-    """Params section `encoder`; `width` multiplies the 64 channels of the first stage."""
+    """Params section `encoder`: what is pretrained, or which weights stand in for pretraining.
 
-    name: Literal["resnet-9", "resnet-18", "resnet-34", "resnet-50"]
+    Parameters
+    ----------
+    name, width
+        Of `Encoder`; not used with `weights`.
+    weights
+        None, or an existing model, which is then the one encoder and is not trained: "MODEL", a
+        model of the library timm whose published weights are fetched, or "MODEL:FILE", its weights
+        in a local safetensors file. Torchvision's weights are among timm's, with the tag tv_in1k
+        or tv2_in1k. Examples: "vit_small_patch14_dinov2.lvd142m", "resnet50.tv2_in1k",
+        "resnet50:/home/me/resnet50.safetensors".
+    methods
+        Which of MoCo and SimCLR are pretrained and order the pool; not used with `weights`.
+
+    Raises
+    ------
+    InputError
+        If the name, the width or the methods are none that there are.
+    """
+
+    name: str
     width: float
+    weights: str | None = None
+    methods: tuple[Literal["moco", "simclr"], ...] = ("moco", "simclr")
+
+    def __post_init__(self) -> None:
+        wide = wide_resnet_depth(self.name)
+        if wide is None and self.name not in RESNETS:
+            raise InputError(
+                f"encoder name {self.name!r} must be {', '.join(RESNETS)} or wide-resnet-DEPTH, "
+                "such as wide-resnet-28; change it in params.yaml"
+            )
+        if not self.width > 0 or (wide is not None and self.width != int(self.width)):
+            kind = "above 0" if wide is None else "a whole number of at least 1"
+            raise InputError(
+                f"encoder width {self.width} of {self.name} must be {kind}; "
+                "change it in params.yaml"
+            )
+        if not self.methods or len(set(self.methods)) != len(self.methods):
+            raise InputError(
+                f"encoder methods {list(self.methods)} must be moco, simclr or both, each once; "
+                "change them in params.yaml"
+            )
+        if self.weights is not None and not self.weights.strip():
+            raise InputError("encoder weights are empty; give MODEL, MODEL:FILE or null")
+
+
+def wide_resnet_depth(name: str) -> int | None:
+    """Return the depth in a name such as "wide-resnet-28", and None of any other name."""
+    found = re.fullmatch(r"wide-resnet-([1-9]\d*)", name)
+    return int(found[1]) if found else None
+
+
+def active_methods(params: EncoderParams, pool_dir: str | Path = "data/pool") -> tuple[str, ...]:
+    """Return the zero-shot methods that order this pool; all others leave empty files.
+
+    Ready-made embeddings in the pool, or else existing weights, are the one method "pretrained".
+    """
+    if (Path(pool_dir) / READY_MADE).exists() or params.weights is not None:
+        return ("pretrained",)
+    return tuple(method for method in ZERO_SHOT if method in params.methods)
 
 
 class Encoder(nn.Module):
@@ -31,19 +98,32 @@ class Encoder(nn.Module):
     Parameters
     ----------
     params
-        Name and width.
+        Name and width. Of the ResNets, `width` multiplies the 64 channels of the first stage; of
+        wide-resnet-DEPTH, with a depth of 6n + 4, it is the widening factor.
+
+    Raises
+    ------
+    InputError
+        If a Wide ResNet's depth is not 6n + 4.
 
     References
     ----------
-    Chen et al., "A Simple Framework for Contrastive Learning" (SimCLR), 2020, appendix B.9.
+    He et al., "Deep Residual Learning for Image Recognition", 2016, table 1 (resnet-18, -34, -50);
+    resnet-9 is lightly's, a block a stage. Zagoruyko and Komodakis, "Wide Residual Networks",
+    2016, table 1 (wide-resnet-DEPTH). The stem: Chen et al., "A Simple Framework for Contrastive
+    Learning" (SimCLR), 2020, appendix B.9.
     """
 
     def __init__(self, params: EncoderParams) -> None:
         super().__init__()
-        network = ResNetGenerator(params.name, width=params.width)
-        self.n_features = network.linear.in_features
-        self.stem = nn.Sequential(network.conv1, network.bn1, nn.ReLU(inplace=True))
-        self.stages = nn.Sequential(network.layer1, network.layer2, network.layer3, network.layer4)
+        depth = wide_resnet_depth(params.name)
+        if depth is None:
+            self.stem, self.stages, self.n_features = cifar_resnet(params.name, params.width)
+        else:
+            network = WideResNet(depth, int(params.width), n_classes=1)
+            layers, self.n_features = list(network.features), network.n_features
+            # Without its pooling, the last two layers.
+            self.stem, self.stages = nn.Sequential(layers[0]), nn.Sequential(*layers[1:-2])
         # What the images are standardised with is part of the encoder: saved, loaded, not trained.
         self.register_buffer("mean", torch.zeros(3))
         self.register_buffer("std", torch.ones(3))
@@ -61,6 +141,13 @@ def save_encoder(path: str | Path, encoder: Encoder) -> None:
         temporary.write_bytes(save(tensors))
 
 
+def save_untrained(path: str | Path, method: str) -> None:
+    """Write a file without weights, in the place of an encoder that this run does not train."""
+    metadata = {"untrained": f"{method} is not among the active methods of section encoder"}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save({}, metadata=metadata))
+
+
 def load_encoder(path: str | Path, params: EncoderParams) -> Encoder:
     """Read an encoder's weights and freeze it.
 
@@ -72,6 +159,8 @@ def load_encoder(path: str | Path, params: EncoderParams) -> Encoder:
     encoder = Encoder(params)
     try:
         weights = load_file(path)
+        if not weights:
+            raise InputError(f"{path} holds no encoder; run the stage that trains it")
         encoder.load_state_dict(weights)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run the stage that writes it") from None
@@ -88,7 +177,7 @@ def load_encoder(path: str | Path, params: EncoderParams) -> Encoder:
 
 
 def extract_features(
-    encoder: Encoder, images: np.ndarray, device: torch.device, batch_size: int = 500
+    encoder: nn.Module, images: np.ndarray, device: torch.device, batch_size: int = 500
 ) -> np.ndarray:
     """Return the backbone's features before the projection head, float32 (n, n_features).
 
@@ -97,7 +186,7 @@ def extract_features(
     Parameters
     ----------
     encoder
-        Frozen, in evaluation mode.
+        An `Encoder`, or another module from views in [0, 1] to `n_features` features each.
     images
         uint8 (n, h, w, 3) array or memory map; read a batch at a time.
 
@@ -117,6 +206,6 @@ def extract_features(
     if len(bad):
         raise InputError(
             f"the embedding of image {bad[0]} is not finite ({len(bad)} in all); "
-            "pretrain again with a lower learning rate"
+            "pretrain again with a lower learning rate, or give other weights"
         )
     return features

@@ -1,5 +1,6 @@
 """How the classes share the first picks of an order: the paper's figures 3 and 4."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -95,16 +96,24 @@ def plot_class_histograms(
     Parameters
     ----------
     counts : mapping of str to np.ndarray, int64, shape (n_seeds, n_classes), or None
-        By method; None where the order does not reach the budget, which the panel then says.
+        By method, one panel for each of them; None where the order does not reach the budget,
+        which the panel then says.
     classes : sequence of str, length n_classes
     budget : int
         Number of images labelled.
     """
-    figure = Figure(figsize=(8, 5.6))
-    axes = figure.subplots(2, 2, sharex=True, sharey=True)
+    methods = [method for method in METHODS if method.name in counts]
+    n_rows = math.ceil(len(methods) / 2)
+    figure = Figure(figsize=(8, 2.8 * n_rows))
+    axes = figure.subplots(n_rows, 2, sharex=True, sharey=True, squeeze=False)
+    for axis in axes.flat[len(methods) :]:
+        axis.set_visible(False)
+    bottom = axes.flat[len(methods) - 2 : len(methods)]  # the lowest panel of each column
+    for axis in bottom:
+        axis.tick_params(labelbottom=True)
     uniform = budget / len(classes)
     positions = np.arange(len(classes))
-    for axis, method in zip(axes.flat, METHODS, strict=True):
+    for axis, method in zip(axes.flat, methods, strict=False):
         axis.set_title(method.label, loc="left", fontweight="bold")
         axis.axhline(uniform, color="black", linewidth=1, linestyle=(0, (4, 3)), zorder=3)
         found = counts[method.name]
@@ -122,10 +131,10 @@ def plot_class_histograms(
         axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     if len(classes) <= MAX_NAMED_CLASSES:
         slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-        for axis in axes[1]:
+        for axis in bottom:
             axis.set_xticks(positions, classes, **slant if max(map(len, classes)) > 2 else {})
     else:
-        for axis in axes[1]:
+        for axis in bottom:
             axis.set_xlabel(f"{len(classes)} classes")
     n_seeds = max(len(found) for found in counts.values() if found is not None)
     title = (

@@ -1,4 +1,7 @@
-"""The four ways to choose images that every table and figure shows, in the order of the paper."""
+"""The ways to choose images that every table and figure shows, in the order of the paper.
+
+Of the first three, the zero-shot ones, a run shows those alone that are active.
+"""
 
 from dataclasses import dataclass
 
@@ -19,6 +22,7 @@ class Method:
 METHODS = (
     Method("moco", "MoCo-v2 + k-center", "#0072B2", "o", "solid"),
     Method("simclr", "SimCLR + k-center", "#D55E00", "s", "solid"),
+    Method("pretrained", "Existing model + k-center", "#CC79A7", "P", (0, (6, 1, 1, 1))),
     Method("random", "Random", "#666666", "D", (0, (1, 1))),
     Method("coreset", "Core-Set (iterative)", "#009E73", "^", (0, (5, 2))),
 )

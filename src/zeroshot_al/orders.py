@@ -6,8 +6,8 @@ from pathlib import Path
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import read_csv, write_csv
 
-ZERO_SHOT = ("moco", "simclr")
-"""The methods whose one order is made before any label."""
+ZERO_SHOT = ("moco", "simclr", "pretrained")
+"""The methods whose one order is made before any label; `encoders.active_methods` tells which."""
 
 HEADER = ("rank", "index", "id", "radius")
 SEEDED_HEADER = ("seed", "rank", "index", "id")
@@ -52,7 +52,8 @@ def read_picks(path: str | Path, method: str, pool_ids: Sequence[str]) -> dict[i
     -------
     dict of int to list of int
         Pool indices in the order of their rank, for every seed. The zero-shot orders are one
-        each; they stand under seed 0.
+        each; they stand under seed 0. Empty where a zero-shot method is not active: its file is
+        a header alone.
 
     Raises
     ------
@@ -73,6 +74,6 @@ def read_picks(path: str | Path, method: str, pool_ids: Sequence[str]) -> dict[i
                 f"index {index} of {path} is not {row['id']!r} in the pool; make the order anew"
             )
         picks.append(index)
-    if not orders:
+    if not orders and not one_order:
         raise InputError(f"{path} holds no order; run the stage that writes it")
     return orders

@@ -12,15 +12,21 @@ from zeroshot_al.curves import (
 )
 from zeroshot_al.methods import BASELINE, METHODS
 
-FEATURES = {"moco": "MoCo-v2", "simclr": "SimCLR", "pixels": "raw pixels"}
+FEATURES = {
+    "moco": "MoCo-v2",
+    "simclr": "SimCLR",
+    "pretrained": "existing model",
+    "pixels": "raw pixels",
+}
 LABELS = {method.name: method.label for method in METHODS}
 
 
 def plain_table(accuracies: Accuracies) -> str:
     """Lay out accuracy in percent by budget and method for a terminal, in ASCII."""
-    header = ["labels", *LABELS.values()]
+    shown = _shown(accuracies)
+    header = ["labels", *(LABELS[name] for name in shown)]
     rows = [
-        [f"{budget:,}", *(_cell(by_method.get(name), " +- ") for name in LABELS)]
+        [f"{budget:,}", *(_cell(by_method.get(name), " +- ") for name in shown)]
         for budget, by_method in sorted(accuracies.items())
     ]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
@@ -42,7 +48,8 @@ def markdown_results(accuracies: Accuracies) -> str:
     """Tables of accuracy, the best mean of each row in bold, and of the paired differences."""
     seeds = count_seeds(accuracies)
     of = f"mean ± standard deviation of {seeds}" if seeds != "1 seed" else seeds
-    others = [name for name in LABELS if name != BASELINE]
+    shown = _shown(accuracies)
+    others = [name for name in shown if name != BASELINE]
     differences = [
         [f"{budget:,}", *(_difference(found.get(name)) for name in others)]
         for budget, by_method in sorted(accuracies.items())
@@ -52,7 +59,8 @@ def markdown_results(accuracies: Accuracies) -> str:
         [
             f"Test accuracy in %, {of}; the best mean of each row in bold:",
             _markdown_table(
-                ["labels", *LABELS.values()], map(_bold_row, sorted(accuracies.items()))
+                ["labels", *(LABELS[name] for name in shown)],
+                [_bold_row(item, shown) for item in sorted(accuracies.items())],
             ),
             "Difference to Random in percentage points, paired by seed and averaged over the "
             f"budgets, with Student's 95% intervals ({seeds}; each encoder was trained once, so "
@@ -76,6 +84,7 @@ def markdown_linear_eval(linear_eval: Mapping[str, Mapping[str, float]]) -> str:
     rows = [
         [label, f"{100 * linear_eval[name]['linear']:.1f}", f"{100 * linear_eval[name]['knn']:.1f}"]
         for name, label in FEATURES.items()
+        if name in linear_eval
     ]
     table = _markdown_table(["frozen features", "linear layer", "kNN"], rows)
     return (
@@ -109,15 +118,22 @@ def _cell(runs: Mapping[int, float] | None, plus_minus: str) -> str:
     return f"{100 * mean:.1f}" + ("" if sd is None else f"{plus_minus}{100 * sd:.1f}")
 
 
-def _bold_row(item: tuple[int, Mapping[str, Mapping[int, float]]]) -> list[str]:
+def _shown(accuracies: Accuracies) -> list[str]:
+    """Return the methods that any budget holds: those that were active, and the baselines."""
+    return [name for name in LABELS if any(name in runs for runs in accuracies.values())]
+
+
+def _bold_row(
+    item: tuple[int, Mapping[str, Mapping[int, float]]], methods: Sequence[str]
+) -> list[str]:
     budget, by_method = item
     # Compared as shown: of two cells that read the same, one alone in bold would mislead.
     shown = {name: f"{100 * mean_and_sd(runs.values())[0]:.1f}" for name, runs in by_method.items()}
     best = max(shown.values(), key=float)
-    cells = [_cell(by_method.get(name), " ± ") for name in LABELS]
+    cells = [_cell(by_method.get(name), " ± ") for name in methods]
     return [f"{budget:,}"] + [
         f"**{cell}**" if shown.get(name) == best else cell
-        for name, cell in zip(LABELS, cells, strict=True)
+        for name, cell in zip(methods, cells, strict=True)
     ]
 
 

@@ -19,8 +19,12 @@ from zeroshot_al.curves import (
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import read_json, write_json
 from zeroshot_al.methods import METHODS
+from zeroshot_al.orders import ZERO_SHOT
+from zeroshot_al.tables import markdown_linear_eval, markdown_results, plain_table
 
 BUDGETS = (10, 20, 30)
+# What a run shows that trains both encoders; METHODS has the existing model as well.
+SHOWN = [method for method in METHODS if method.name != "pretrained"]
 METHODS_BY_STAGE = {
     "train_budget": ("moco", "simclr"),
     "baseline_random": ("random",),
@@ -28,13 +32,13 @@ METHODS_BY_STAGE = {
 }
 
 
-def make_accuracies(budgets=BUDGETS, seeds=(0, 1, 2)):
+def make_accuracies(budgets=BUDGETS, seeds=(0, 1, 2), shown=SHOWN):
     rng = np.random.default_rng(4)
     return {
         budget: {
             method.name: {seed: round(0.7 + budget / 200 + rng.normal(0, 0.01), 4)
                           for seed in seeds}
-            for method in METHODS
+            for method in shown
         }
         for budget in budgets
     }  # fmt: skip
@@ -43,7 +47,7 @@ def make_accuracies(budgets=BUDGETS, seeds=(0, 1, 2)):
 def write_workspace(accuracies, budget=BUDGETS[-1]):
     """Write what the training stages write, and the params."""
     for at, by_method in accuracies.items():
-        for stage, names in METHODS_BY_STAGE.items():
+        for stage, names in (METHODS_BY_STAGE | {"train_budget": ZERO_SHOT}).items():
             runs = {
                 name: [{"seed": seed, "accuracy": value} for seed, value in by_method[name].items()]
                 for name in names
@@ -74,7 +78,7 @@ def test_stage_collects_every_accuracy(accuracies):
     assert from_csv("plots/learning_curves.csv") == accuracies
     for budget, by_method in accuracies.items():
         means = read_json(f"metrics/by_budget/{budget}.json")
-        assert list(means) == [method.name for method in METHODS]
+        assert list(means) == [method.name for method in SHOWN]
         for name, mean in means.items():
             assert mean == pytest.approx(sum(by_method[name].values()) / 3, abs=1e-6)
 
@@ -95,6 +99,30 @@ def test_differences_are_paired_by_seed(accuracies):
         cells = [each["mean"] for each in paired["by_budget"] if each["method"] == row["method"]]
         assert row["mean"] == pytest.approx(np.mean(cells), abs=2e-6)
         assert paired[row["method"]] == row["mean"]
+
+
+@pytest.mark.parametrize("active", [("simclr",), ("pretrained",)])
+def test_only_the_active_methods_are_collected_drawn_and_tabled(tmp_path, monkeypatch, active):
+    monkeypatch.chdir(tmp_path)
+    shown = [method for method in METHODS if method.name in {*active, "random", "coreset"}]
+    accuracies = make_accuracies(shown=shown)
+    write_workspace(accuracies)
+    learning_curves.main()
+    assert from_csv("plots/learning_curves.csv") == accuracies
+    assert list(read_json("metrics/by_budget/20.json")) == [*active, "random", "coreset"]
+    lines = plot_learning_curves(accuracies, "demo").axes[0].lines
+    assert [line.get_color() for line in lines] == [method.color for method in shown]
+    for table in (plain_table(accuracies), markdown_results(accuracies)):
+        for method in METHODS:
+            assert (method.label in table) == (method in shown)
+    probe = {name: {"linear": 0.5, "knn": 0.4} for name in (*active, "pixels")}
+    assert len(markdown_linear_eval(probe).splitlines()) == 4 + len(active) + 1
+
+
+def test_a_budget_with_other_methods_than_the_rest_is_refused(accuracies):
+    write_json("metrics/train_budget/10.json", {"simclr": {"0": 0.5}})
+    with pytest.raises(InputError, match=r"10.json holds \['simclr'\] instead of \['moco', 'si"):
+        learning_curves.main()
 
 
 def test_a_leftover_file_of_another_budget_stays_out(accuracies):
@@ -193,8 +221,8 @@ def test_a_seed_missing_at_one_budget_is_left_out_of_the_mean():
 def test_line_per_method_and_mean_in_percent(budgets, seeds):
     accuracies = make_accuracies(budgets, seeds)
     above = plot_learning_curves(accuracies, "demo").axes[0]
-    assert len(above.lines) == len(METHODS)
-    for line, method in zip(above.lines, METHODS, strict=True):
+    assert len(above.lines) == len(SHOWN)
+    for line, method in zip(above.lines, SHOWN, strict=True):
         assert line.get_color() == method.color
         assert line.get_xdata().tolist() == list(budgets)
         expected = [100 * np.mean(list(accuracies[b][method.name].values())) for b in budgets]

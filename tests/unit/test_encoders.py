@@ -1,18 +1,23 @@
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from tiny_training import ENCODER, noise, view_params, weights
 from zeroshot_al.augment_contrastive import contrastive_views
 from zeroshot_al.encoders import (
+    READY_MADE,
     Encoder,
     EncoderParams,
+    active_methods,
     extract_features,
     load_encoder,
     save_encoder,
+    save_untrained,
 )
 from zeroshot_al.errors import InputError
 from zeroshot_al.runtime import generator_for
+from zeroshot_al.wide_resnet import WideResNet
 
 CPU = torch.device("cpu")
 
@@ -31,7 +36,7 @@ def make(seed=0):
 @pytest.mark.parametrize(
     ("name", "width", "n_features"),
     [("resnet-9", 0.125, 64), ("resnet-18", 1.0, 512), ("resnet-34", 0.5, 256),
-     ("resnet-50", 0.25, 512)],
+     ("resnet-50", 0.25, 512), ("wide-resnet-10", 1, 64), ("wide-resnet-28", 10, 640)],
 )  # fmt: skip
 def test_n_features_is_what_comes_out(name, width, n_features):
     with torch.device("meta"):
@@ -41,9 +46,80 @@ def test_n_features_is_what_comes_out(name, width, n_features):
     assert features.shape == (2, n_features)
 
 
-def test_the_stem_keeps_the_resolution():
-    encoder = Encoder(ENCODER).eval()
+@pytest.mark.parametrize("params", [ENCODER, EncoderParams("wide-resnet-16", 2)])
+def test_the_stem_keeps_the_resolution(params):
+    encoder = Encoder(params).eval()
     assert encoder.stem(torch.zeros(1, 3, 32, 32)).shape[2:] == (32, 32)
+
+
+def test_a_wide_resnet_has_the_classifier_s_body():
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderParams("wide-resnet-10", 2)).eval()
+    torch.manual_seed(0)
+    network = WideResNet(10, 2, 1).eval()
+    views = torch.rand(3, 3, 16, 16)
+    torch.testing.assert_close(encoder(views), network.features(views))
+    assert sum(w.numel() for w in encoder.parameters()) == sum(
+        w.numel() for w in network.features.parameters()
+    )
+
+
+def test_a_wide_resnet_is_saved_and_loaded(tmp_path):
+    params = EncoderParams("wide-resnet-10", 1)
+    encoder = Encoder(params)
+    save_encoder(tmp_path / "e.safetensors", encoder)
+    assert weights(load_encoder(tmp_path / "e.safetensors", params)) == weights(encoder)
+    with pytest.raises(InputError, match="another encoder than wide-resnet-16 of width 1"):
+        load_encoder(tmp_path / "e.safetensors", EncoderParams("wide-resnet-16", 1))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (("resnet-20", 1.0), "'resnet-20' must be resnet-9, .* or wide-resnet-DEPTH"),
+        (("wide-resnet", 1.0), "'wide-resnet' must be"),
+        (("wide-resnet-028", 1.0), "'wide-resnet-028' must be"),
+        (("wide-resnet-28-10", 1.0), "'wide-resnet-28-10' must be"),
+        (("wide-resnet-28", 2.5), "width 2.5 of wide-resnet-28 must be a whole number"),
+        (("wide-resnet-28", 0.0), "width 0.0 of wide-resnet-28 must be a whole number"),
+        (("resnet-9", -1.0), "width -1.0 of resnet-9 must be above 0"),
+        (("resnet-9", float("nan")), "width nan of resnet-9 must be above 0"),
+        (("resnet-9", 1.0, None, ()), r"methods \[\] must be moco, simclr or both"),
+        (("resnet-9", 1.0, None, ("moco", "moco")), "each once"),
+        (("resnet-9", 1.0, " "), "weights are empty; give MODEL, MODEL:FILE or null"),
+    ],
+)
+def test_params_that_name_no_encoder_are_refused(values, message):
+    with pytest.raises(InputError, match=message):
+        EncoderParams(*values)
+
+
+def test_a_depth_that_no_wide_resnet_has_is_refused():
+    with pytest.raises(InputError, match="depth 27 is not 6n"):
+        Encoder(EncoderParams("wide-resnet-27", 1))
+
+
+def test_active_methods(tmp_path):
+    both = EncoderParams("resnet-9", 1.0)
+    assert active_methods(both, tmp_path) == ("moco", "simclr")
+    assert active_methods(EncoderParams("resnet-9", 1.0, None, ("simclr",)), tmp_path) == (
+        "simclr",
+    )
+    reversed_order = EncoderParams("resnet-9", 1.0, None, ("simclr", "moco"))
+    assert active_methods(reversed_order, tmp_path) == ("moco", "simclr")
+    assert active_methods(EncoderParams("resnet-9", 1.0, "resnet18"), tmp_path) == ("pretrained",)
+    (tmp_path / READY_MADE).touch()
+    assert active_methods(both, tmp_path) == ("pretrained",)
+
+
+def test_the_file_of_an_untrained_encoder_says_so(tmp_path):
+    file = tmp_path / "moco.safetensors"
+    save_untrained(file, "moco")
+    with safe_open(file, framework="pt") as opened:
+        assert list(opened.keys()) == []
+        assert "moco is not among the active methods" in opened.metadata()["untrained"]
+    with pytest.raises(InputError, match=r"moco\.safetensors holds no encoder; run the stage"):
+        load_encoder(file, ENCODER)
 
 
 def test_save_and_load_give_the_same_encoder_frozen(tmp_path):

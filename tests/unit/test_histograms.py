@@ -15,7 +15,7 @@ from zeroshot_al.histograms import (
     read_pool_labels,
 )
 from zeroshot_al.methods import METHODS
-from zeroshot_al.orders import read_picks
+from zeroshot_al.orders import ZERO_SHOT, read_picks
 
 TEMPLATES = Path(__file__).parents[2] / ".dvc/plots"
 N_POOL, REACH, SEEDS = 60, 30, (3, 5)
@@ -33,6 +33,7 @@ def workspace(tmp_path, monkeypatch):
     for name, order in {
         "moco": sorted(range(N_POOL), key=lambda i: labels[i]),
         "simclr": range(N_POOL),
+        "pretrained": (),
     }.items():
         write_csv(
             f"data/orders/{name}.csv",
@@ -91,8 +92,8 @@ def test_stage_writes_counts_picture_and_metric(workspace):
     assert counts["moco", "cat"] == 15
     assert counts["moco", "owl"] == 0
     assert {counts["simclr", name] for name in ("cat", "dog", "owl")} == {5}
-    for method in METHODS:
-        assert sum(counts[method.name, name] for name in ("cat", "dog", "owl")) == 15
+    for method in ("moco", "simclr", "random", "coreset"):
+        assert sum(counts[method, name] for name in ("cat", "dog", "owl")) == 15
     for row in rows:
         assert int(row["min"]) <= float(row["count"]) <= int(row["max"])
     metric = json.loads(Path("metrics/class_imbalance.json").read_text())
@@ -115,7 +116,23 @@ def test_budget_above_coreset_leaves_its_panel_out(workspace):
     figure = plot_class_histograms(
         {m.name: None if m.name == "coreset" else np.full((1, 3), 20) for m in METHODS}, "abc", 60
     )
-    assert "no order of 60 images" in figure.axes[3].texts[0].get_text()
+    assert "no order of 60 images" in figure.axes[4].texts[0].get_text()
+
+
+@pytest.mark.parametrize("active", [("simclr",), ("pretrained",)])
+def test_a_method_that_is_not_active_has_no_panel(workspace, active):
+    header = ["rank", "index", "id", "radius"]
+    ids, _ = read_pool_labels("data/pool/index.csv")
+    rows = [(rank, rank, name, 1) for rank, name in enumerate(ids)]
+    for name in ZERO_SHOT:
+        write_csv(f"data/orders/{name}.csv", header, rows if name in active else ())
+    class_histograms.main()
+    metric = json.loads(Path("metrics/class_imbalance.json").read_text())
+    assert list(metric) == [*active, "random", "coreset"]
+    figure = plot_class_histograms({name: np.full((1, 3), 5) for name in metric}, ["a"] * 3, 15)
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    titles = {method.name: method.label for method in METHODS}
+    assert [axis.get_title(loc="left") for axis in shown] == [titles[name] for name in metric]
 
 
 def test_budget_above_the_pool_is_refused(workspace):
@@ -153,7 +170,8 @@ def test_any_number_of_classes_is_drawn(n_classes, tmp_path):
     counts = {method.name: np.full((2, n_classes), 3) for method in METHODS}
     classes = [f"class {i}" for i in range(n_classes)]
     figure = plot_class_histograms(counts, classes, 3 * n_classes)
-    named = [text.get_text() for text in figure.axes[2].get_xticklabels()] == classes
+    # Five panels: the lowest of each column.
+    named = [text.get_text() for text in figure.axes[4].get_xticklabels()] == classes
     assert named == (n_classes <= 20)
 
 

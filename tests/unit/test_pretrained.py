@@ -1,0 +1,217 @@
+"""Against timm itself: small models with random weights, saved as a user's file would be."""
+
+import builtins
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from timm.data import create_transform, resolve_model_data_config
+
+from tiny_training import noise
+from zeroshot_al.encoders import extract_features
+from zeroshot_al.errors import InputError
+from zeroshot_al.pretrained import fetch, load_pretrained
+
+NAMES = ("test_resnet", "test_vit", "resnet18")
+CPU = torch.device("cpu")
+
+
+def saved(name, file, **options):
+    """Save a model with random weights, of BatchNorm also the statistics; return the model."""
+    torch.manual_seed(1)
+    model = timm.create_model(name, pretrained=False, **options).eval()
+    for key, value in model.state_dict().items():
+        if key.endswith("running_mean"):
+            value.normal_(0, 0.1)
+    save_file(model.state_dict(), file)
+    return model
+
+
+@pytest.fixture
+def vit(tmp_path):
+    file = tmp_path / "vit.safetensors"
+    return saved("test_vit", file), file
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_are_timm_s_of_the_whole_image(tmp_path, name):
+    model = saved(name, tmp_path / "m.safetensors")
+    encoder = load_pretrained(f"{name}:{tmp_path / 'm.safetensors'}")
+    images = noise(5, 32, 32)
+    features = extract_features(encoder, images, CPU, 2)
+
+    config = resolve_model_data_config(model)
+    # Timm's own evaluation, without its crop of the centre.
+    transform = create_transform(**config | {"crop_pct": 1.0})
+    views = torch.stack([transform(Image.fromarray(image)) for image in images])
+    with torch.no_grad():
+        expected = model.forward_head(model.forward_features(views), pre_logits=True).numpy()
+    assert features.shape == expected.shape == (5, encoder.n_features)
+    assert features.dtype == np.float32
+    # PIL rounds the resized image to 8 bits.
+    np.testing.assert_allclose(features, expected, atol=0.02 * np.abs(expected).max())
+    others = np.abs(expected[0] - expected[1]).max()
+    assert np.abs(features - expected).max() < 0.2 * others
+
+
+def test_features_are_the_same_in_any_batches_and_of_a_memory_map(tmp_path, vit):
+    encoder = load_pretrained(f"test_vit:{vit[1]}")
+    np.save(tmp_path / "images.npy", noise(7, 20, 28))
+    images = np.load(tmp_path / "images.npy", mmap_mode="r")
+    whole = extract_features(encoder, images, CPU, encoder.batch_size)
+    np.testing.assert_allclose(extract_features(encoder, images, CPU, 3), whole, atol=1e-5)
+
+
+def test_a_batch_is_bounded_by_its_pixels(vit):
+    encoder = load_pretrained(f"test_vit:{vit[1]}")
+    assert encoder.size_px == (160, 160)
+    assert encoder.batch_size == 2**22 // 160**2
+    encoder.size_px = (4096, 4096)
+    assert encoder.batch_size == 1
+    encoder.size_px = (8, 8)
+    assert encoder.batch_size == 500
+
+
+def test_nothing_of_it_is_trained(vit):
+    encoder = load_pretrained(f"test_vit:{vit[1]}")
+    assert not encoder.training
+    assert not any(weight.requires_grad for weight in encoder.parameters())
+
+
+@pytest.mark.parametrize("options", [{"num_classes": 3}, {"num_classes": 0}])
+def test_the_file_s_own_head_does_not_matter(tmp_path, options):
+    saved("test_resnet", tmp_path / "m.safetensors", **options)
+    assert load_pretrained(f"test_resnet:{tmp_path / 'm.safetensors'}").n_features == 96
+
+
+def test_half_precision_weights_are_read_as_float32(tmp_path, vit):
+    half = {key: value.half() for key, value in load_file(vit[1]).items()}
+    save_file(half, tmp_path / "half.safetensors")
+    encoder = load_pretrained(f"test_vit:{tmp_path / 'half.safetensors'}")
+    assert all(weight.dtype == torch.float32 for weight in encoder.parameters())
+
+
+def change(file, edit):
+    tensors = load_file(file)
+    edit(tensors)
+    save_file(tensors, file)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda t: t.pop("cls_token"), "1 weights are missing, such as cls_token"),
+        (lambda t: t.update(extra=torch.zeros(2)), "1 are unknown, such as extra"),
+        (
+            lambda t: t.update(cls_token=torch.zeros(1, 1, 3)),
+            r"1 have another shape, such as cls_token with \(1, 1, 3\) for \(1, 1, 64\)",
+        ),
+        (
+            lambda t: [t.update({f"module.{key}": t.pop(key)}) for key in list(t)],
+            r"weights are missing, such as .*; \d+ are unknown, such as module\.",
+        ),
+        (lambda t: t.clear(), "weights are missing"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_told(vit, edit, message):
+    change(vit[1], edit)
+    with pytest.raises(InputError, match=message) as raised:
+        load_pretrained(f"test_vit:{vit[1]}")
+    assert "does not fit test_vit" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_weights_of_another_architecture_are_told(vit):
+    with pytest.raises(InputError, match=r"does not fit test_resnet: .*give the file's own arch"):
+        load_pretrained(f"test_resnet:{vit[1]}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"short",
+        struct.pack("<Q", 2**62) + b"{}",
+        struct.pack("<Q", 10**8 - 1) + b"{}",
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 11) + b"not json at",
+        b"\x80\x04\x95" + b"x" * 64,
+        b"PK\x03\x04" + b"x" * 64,
+    ],
+)
+def test_what_is_no_safetensors_file_is_told(tmp_path, content):
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"w\.safetensors is not a whole safetensors file") as told:
+        load_pretrained(f"test_vit:{file}")
+    assert "\n" not in str(told.value)
+
+
+def test_a_truncated_file_is_told(vit):
+    vit[1].write_bytes(vit[1].read_bytes()[:-1])
+    with pytest.raises(InputError, match="is not a whole safetensors file"):
+        load_pretrained(f"test_vit:{vit[1]}")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".CKPT"])
+def test_a_pickle_is_not_read(tmp_path, suffix):
+    file = tmp_path / f"w{suffix}"
+    file.write_bytes(b"\x80\x04cposix\nsystem\n")
+    with pytest.raises(InputError, match="is a pickle, which can run any code and is not read"):
+        load_pretrained(f"test_vit:{file}")
+
+
+def test_a_missing_file_is_told(tmp_path):
+    for file in (tmp_path / "absent.safetensors", tmp_path):
+        with pytest.raises(InputError, match=r"is not a file; give encoder\.weights as MODEL:FILE"):
+            load_pretrained(f"test_vit:{file}")
+
+
+def test_an_unknown_model_is_told():
+    with pytest.raises(InputError, match=r"no model 'resnet5o'; did you mean .*resnet50"):
+        load_pretrained("resnet5o")
+    with pytest.raises(
+        InputError, match=r"resnet50 has no published weights 'moon'; known .*tv_in"
+    ):
+        load_pretrained("resnet50.moon")
+
+
+def test_weights_that_cannot_be_fetched_are_told(tmp_path, monkeypatch):
+    # Offline and with an empty cache, as on a machine without a network.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    pattern = (
+        r"the weights model.safetensors of 'timm/resnet18.a1_in1k' cannot be fetched .*"
+        r"give the file as resnet18\.a1_in1k:FILE"
+    )
+    with pytest.raises(InputError, match=pattern):
+        load_pretrained("resnet18.a1_in1k")
+
+
+def test_a_model_whose_weights_are_no_safetensors_is_told():
+    for name in ("gcvit_tiny.in1k", "resnet10t_absent"):
+        with pytest.raises(InputError, match=rf"no safetensors weights are published for '{name}'"):
+            fetch(name, timm.get_pretrained_cfg(name))
+
+
+def test_without_timm_the_remedy_is_told(monkeypatch):
+    original = builtins.__import__
+
+    def without(name, *rest):
+        if name.partition(".")[0] == "timm":
+            raise ImportError(name)
+        return original(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(InputError, match="needs the library timm, which is not installed"):
+        load_pretrained("resnet18")
+
+
+def test_a_home_directory_is_understood(vit, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path(vit[1]).parent))
+    assert load_pretrained("test_vit:~/vit.safetensors").n_features == 64
