@@ -56,9 +56,9 @@ def moco_params(**changes) -> MocoParams:
 
 def classifier_params(**changes) -> ClassifierParams:
     values = {
-        "depth": 10, "width": 1, "stem_stride": 1, "steps": 12, "batch_size": 8,
-        "learning_rate": 0.1, "warmup_steps": 2, "weight_decay": 5e-4, "crop_px": 8, "pad_px": 1,
-        "flip_rate": 0.5, "cutout_px": 2,
+        "name": "wide-resnet", "depth": 10, "width": 1, "stem_stride": 1, "steps": 12,
+        "batch_size": 8, "learning_rate": 0.1, "warmup_steps": 2, "weight_decay": 5e-4,
+        "crop_px": 8, "pad_px": 1, "flip_rate": 0.5, "cutout_px": 2,
     }  # fmt: skip
     return ClassifierParams(**values | changes)
 

@@ -1,9 +1,10 @@
-"""The model that spends the labels: a Wide ResNet with Cutout, trained from scratch."""
+"""The model that spends the labels, trained from scratch with Cutout: the paper's Wide ResNet."""
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from zeroshot_al.augment_supervised import SupervisedViews, normalize, pixel_statistics
 from zeroshot_al.batches import BatchStream
 from zeroshot_al.checkpoint import Checkpoint
+from zeroshot_al.classifier_models import make_model
+from zeroshot_al.errors import InputError
 from zeroshot_al.runtime import (
     VIEWS,
     autocast,
@@ -21,7 +24,6 @@ from zeroshot_al.runtime import (
     pick_device,
 )
 from zeroshot_al.schedule import learning_rate
-from zeroshot_al.wide_resnet import WideResNet
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +32,14 @@ _LOG_STEPS = 50
 
 @dataclass(frozen=True)
 class ClassifierParams:
-    """Params section `classifier`; steps are optimiser steps, the same at every budget."""
+    """Params section `classifier`.
 
+    Of each model's `depth`, `width` and `stem_stride`, see `make_model`. A vit wants a lower
+    `learning_rate` than the others, about 0.03. `steps` are optimiser steps, the same at every
+    budget.
+    """
+
+    name: Literal["wide-resnet", "resnet-18", "vgg", "vit"]
     depth: int
     width: int
     stem_stride: int
@@ -47,13 +55,14 @@ class ClassifierParams:
 
 
 class Classifier:
-    """A Wide ResNet and the pixel statistics that its inputs are standardised with."""
+    """A network and the pixel statistics that its inputs are standardised with."""
 
     def __init__(self, params: ClassifierParams, n_classes: int, mean: Tensor, std: Tensor) -> None:
         self.device = pick_device()
-        self.network = WideResNet(params.depth, params.width, n_classes, params.stem_stride).to(
-            self.device, memory_format=torch.channels_last
+        network = make_model(
+            params.name, params.depth, params.width, params.stem_stride, n_classes, params.crop_px
         )
+        self.network = network.to(self.device, memory_format=torch.channels_last)
         self._mean, self._std = mean.to(self.device), std.to(self.device)
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
@@ -88,7 +97,7 @@ def train_classifier(
     checkpoint_dir: Path,
     on_step: Callable[[int], object],
 ) -> Classifier:
-    """Train a Wide ResNet from scratch with Cutout, flip and crop.
+    """Train a classifier from scratch with Cutout, flip and crop.
 
     Parameters
     ----------
@@ -108,13 +117,20 @@ def train_classifier(
     Raises
     ------
     InputError
-        If the loss becomes NaN or infinite.
+        If the model cannot be made or cannot read images of this size, or if the loss becomes NaN
+        or infinite.
 
     References
     ----------
     Zagoruyko and Komodakis, "Wide Residual Networks", 2016; DeVries and Taylor, "Cutout", 2017,
     section 4.1: SGD with Nesterov momentum 0.9, the learning rate here on a cosine.
     """
+    if params.name == "vit" and images.shape[1:3] != (params.crop_px, params.crop_px):
+        raise InputError(
+            f"a vit reads images of the size that it is trained on: crop_px {params.crop_px} must "
+            f"be the images' {' x '.join(map(str, images.shape[1:3]))} pixels; change it in "
+            "params.yaml or take another classifier"
+        )
     initial_weights(seed)
     on_device = torch.from_numpy(np.ascontiguousarray(images)).to(pick_device())
     mean, std = pixel_statistics(on_device)
