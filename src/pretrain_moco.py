@@ -25,7 +25,9 @@ def main() -> None:
         save_untrained("models/moco.safetensors", "moco")
         return
     images = load_pool("data/pool").train_images
-    directory = checkpoint_root() / "pretrain_moco" / fingerprint(encoder, params, images)
+    # Not the whole section: to add a method later costs this one no training.
+    code = fingerprint(encoder.name, encoder.width, params, images)
+    directory = checkpoint_root() / "pretrain_moco" / code
     initial_weights(params.seed)
     method = Moco(encoder, params)
     history = pretrain(method, images, params, directory)

@@ -25,7 +25,9 @@ def main() -> None:
         save_untrained("models/simclr.safetensors", "simclr")
         return
     images = load_pool("data/pool").train_images
-    directory = checkpoint_root() / "pretrain_simclr" / fingerprint(encoder, params, images)
+    # Not the whole section: to add a method later costs this one no training.
+    code = fingerprint(encoder.name, encoder.width, params, images)
+    directory = checkpoint_root() / "pretrain_simclr" / code
     initial_weights(params.seed)
     method = Simclr(encoder, params)
     history = pretrain(method, images, params, directory)

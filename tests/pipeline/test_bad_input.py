@@ -58,6 +58,7 @@ def small(fresh_project):
         (project.root / f"models/{method}.safetensors").write_bytes(b"an older encoder")
         (project.root / "plots/pretrain").mkdir(parents=True, exist_ok=True)
         (project.root / f"plots/pretrain/{method}.csv").write_text("an older history\n")
+    write_csv(orders / "pretrained.csv", ("rank", "index", "id", "radius"), ())
     for method in ("random", "coreset"):
         write_csv(
             orders / f"{method}.csv", ("seed", "rank", "index", "id"), [(0, *p) for p in picks]

@@ -1,0 +1,193 @@
+"""Runs in which other methods than MoCo and SimCLR together are active, through the real stages."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from timm.data import resolve_model_data_config
+from torch.nn.functional import interpolate
+
+from zeroshot_al.files import write_csv, write_json
+from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.pool import Pool, load_pool, write_pool
+
+N_TRAIN, N_TEST, CLASSES = 60, 30, ("cat", "dog", "emu")
+BUDGETS = [10, 20]
+HEADER = ["rank", "index", "id", "radius"]
+
+
+@pytest.fixture(scope="module")
+def small(fresh_project):
+    """A project with a small pool of random images, and the outs of the two baselines."""
+    project = fresh_project("active_methods")
+    project.set_params(
+        {
+            "profile": "demo",
+            "budget": 20,
+            "budgets": BUDGETS,
+            "seeds": [0],
+            "profiles.demo.moco.epochs": 1,
+            "profiles.demo.moco.batch_size": 16,
+            "profiles.demo.simclr.epochs": 1,
+            "profiles.demo.simclr.batch_size": 16,
+            "profiles.demo.classifier.steps": 3,
+            "profiles.demo.embed.knn_k": 5,
+        }
+    )
+    n = N_TRAIN + N_TEST
+    ids = tuple(f"image-{i}" for i in range(n))
+    pool = Pool(
+        np.random.default_rng(0).integers(0, 256, (n, 16, 16, 3), dtype=np.uint8),
+        ids,
+        ("train",) * N_TRAIN + ("test",) * N_TEST,
+        tuple(CLASSES[i % 3] for i in range(n)),
+    )
+    write_pool(pool, project.root / "data/pool")
+    for method in ("random", "coreset"):
+        write_csv(
+            project.root / f"data/orders/{method}.csv",
+            ("seed", "rank", "index", "id"),
+            [(0, rank, rank, ids[rank]) for rank in range(N_TRAIN)],
+        )
+        for budget in BUDGETS:
+            runs = {method: [{"seed": 0, "accuracy": 0.5}]}
+            write_json(project.root / f"metrics/baseline_{method}/{budget}.json", runs)
+    return project
+
+
+@pytest.fixture
+def project(small, tmp_path):
+    return small.copy(tmp_path / "project")
+
+
+def run(project, *stages) -> list[str]:
+    """Run stages that must succeed; return what each says."""
+    said = []
+    for stage in stages:
+        done = project.stage(*([stage] if isinstance(stage, str) else stage))
+        assert done.returncode == 0, done.stderr
+        said.append(done.stderr)
+    return said
+
+
+def read_order(project, method) -> list[dict[str, str]]:
+    with open(project.root / f"data/orders/{method}.csv", newline="") as file:
+        reader = csv.DictReader(file)
+        assert reader.fieldnames == HEADER
+        return list(reader)
+
+
+def is_untrained(project, method) -> bool:
+    history = (project.root / f"plots/pretrain/{method}.csv").read_text()
+    with safe_open(project.root / f"models/{method}.safetensors", framework="np") as file:
+        n_weights = len(file.keys())
+    assert (history.count("\n") == 1) == (n_weights == 0)
+    return n_weights == 0
+
+
+def embedded(project) -> set[str]:
+    return {file.stem for file in (project.root / "data/embeddings").iterdir()}
+
+
+def test_with_weights_nothing_is_pretrained_and_one_order_comes_out(project, tmp_path):
+    torch.manual_seed(0)
+    model = timm.create_model("test_vit", num_classes=3).eval()
+    file = tmp_path / "vit.safetensors"
+    save_file(model.state_dict(), file)
+    # What an earlier run with both encoders left behind.
+    (project.root / "data/embeddings").mkdir()
+    np.save(project.root / "data/embeddings/moco.npy", np.ones((2, 2), np.float32))
+    project.set_params({"profiles.demo.encoder.weights": f"test_vit:{file}"})
+    said = run(
+        project, "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order",
+        *(("train_budget", str(budget)) for budget in BUDGETS),
+        "class_histograms", "learning_curves",
+    )  # fmt: skip
+
+    assert is_untrained(project, "moco")
+    assert is_untrained(project, "simclr")
+    assert "epoch" not in said[0] + said[1]
+    assert not (project.root / ".checkpoints/pretrain_moco").exists()
+
+    # Timm's own model and numbers, and this test's own resizing.
+    pool = load_pool(project.root / "data/pool")
+    config = resolve_model_data_config(model)
+    mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
+    images = torch.tensor(pool.images).permute(0, 3, 1, 2) / 255
+    views = interpolate(images, config["input_size"][1:], mode="bicubic", antialias=True)
+    with torch.no_grad():
+        views = (views.clamp(0, 1) - mean) / std
+        expected = model.forward_head(model.forward_features(views), pre_logits=True).numpy()
+    features = np.load(project.root / "data/embeddings/pretrained.npy")
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4)
+    assert embedded(project) == {"pretrained"}
+
+    order = [int(row["index"]) for row in read_order(project, "pretrained")]
+    assert order == kcenter_order(features[:N_TRAIN], N_TRAIN, n_initial=1, seed=0).order.tolist()
+    assert read_order(project, "moco") == read_order(project, "simclr") == []
+    probe = json.loads((project.root / "metrics/linear_eval.json").read_text())
+    assert list(probe) == ["pretrained", "pixels"]
+    assert list(probe["pretrained"]) == ["linear", "knn"]
+    runs = json.loads((project.root / "metrics/train_budget/20.json").read_text())
+    assert list(runs) == ["pretrained"]
+    for name in ("class_imbalance.json", "by_budget/20.json"):
+        found = json.loads((project.root / "metrics" / name).read_text())
+        assert list(found) == ["pretrained", "random", "coreset"]
+
+
+def test_one_of_the_two_methods_alone(project):
+    project.set_params({"profiles.demo.encoder.methods": ["simclr"]})
+    run(project, "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order")
+    assert is_untrained(project, "moco")
+    assert not is_untrained(project, "simclr")
+    assert embedded(project) == {"simclr"}
+    assert read_order(project, "moco") == read_order(project, "pretrained") == []
+    assert len(read_order(project, "simclr")) == N_TRAIN
+    # Asked for both without pretraining again, embed tells whose weights are not there.
+    project.set_params({"profiles.demo.encoder.methods": ["moco", "simclr"]})
+    done = project.stage("embed")
+    assert done.returncode == 1
+    assert "models/moco.safetensors holds no encoder; run the stage that trains it" in done.stderr
+    assert embedded(project) == {"simclr"}
+
+
+def test_ready_made_embeddings_are_the_method_pretrained(project, tmp_path):
+    rows = np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    (tmp_path / "ids.txt").write_text("".join(f"photo {i}\n" for i in range(40)))
+    project.set_params(
+        {
+            "profiles.demo.data.source": "embeddings",
+            "profiles.demo.data.root": str(tmp_path / "rows.npy"),
+            "profiles.demo.data.ids": str(tmp_path / "ids.txt"),
+        }
+    )
+    run(project, "download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order")
+    assert is_untrained(project, "moco")
+    assert is_untrained(project, "simclr")
+    ids = load_pool(project.root / "data/pool").ids
+    through = np.load(project.root / "data/embeddings/pretrained.npy")
+    place = [int(name.removeprefix("photo ")) for name in ids]
+    np.testing.assert_array_equal(through, rows[place])
+    assert embedded(project) == {"pretrained"}
+    assert json.loads((project.root / "metrics/linear_eval.json").read_text()) == {}
+    order = read_order(project, "pretrained")
+    assert {row["id"] for row in order} == set(ids)
+    assert read_order(project, "moco") == []
+
+
+def test_no_embeddings_and_no_orders_are_told(project):
+    done = project.stage("kcenter_order")
+    assert done.returncode == 1
+    assert "data/embeddings holds no embeddings; run embed" in done.stderr
+    for method in ("moco", "simclr", "pretrained"):
+        write_csv(project.root / f"data/orders/{method}.csv", HEADER, ())
+    done = project.stage("train_budget", "20")
+    assert done.returncode == 1
+    assert "none of the orders in data/orders holds a pick; run kcenter_order" in done.stderr
