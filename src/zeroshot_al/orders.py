@@ -60,7 +60,8 @@ def read_picks(path: str | Path, method: str, pool_ids: Sequence[str]) -> dict[i
     InputError
         If the file is missing, an id is not the one at its index, or ranks have gaps.
     """
-    header = HEADER if method in ZERO_SHOT else SEEDED_HEADER
+    one_order = method in ZERO_SHOT
+    header = HEADER if one_order else SEEDED_HEADER
     orders: dict[int, list[int]] = {}
     for row in read_csv(path, header):
         if None in row.values():

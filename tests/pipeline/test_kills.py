@@ -21,12 +21,12 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 N_KILLS = 5
 # Long enough for the moments to differ: seconds of training after seconds of imports.
 MORE_STEPS = {
-    "profiles.demo.moco.epochs": 12,
+    "profiles.demo.moco.epochs": 6,
     "profiles.demo.moco.batch_size": 128,
     "profiles.demo.moco.queue_size": 512,
-    "profiles.demo.simclr.epochs": 12,
+    "profiles.demo.simclr.epochs": 6,
     "profiles.demo.simclr.batch_size": 128,
-    "profiles.demo.classifier.steps": 60,
+    "profiles.demo.classifier.steps": 30,
 }
 
 
