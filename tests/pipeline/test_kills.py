@@ -1,11 +1,13 @@
 """Twenty kill -9 at random moments of the stages that train: the files come out the same."""
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +39,23 @@ def project(finished, tmp_path_factory):
     return copy
 
 
+def wait_for_saves(process: subprocess.Popen, directory: Path, n_saves: int) -> None:
+    """Return after so many new checkpoints, or when the process has ended."""
+    known, seen = saves_in(directory), set()
+    while len(seen) < n_saves and process.poll() is None:
+        seen |= saves_in(directory) - known
+        time.sleep(0.005)
+
+
+def saves_in(directory: Path) -> set[tuple[Path, int]]:
+    """Return the checkpoints and when each was written."""
+    found = set()
+    for file in directory.rglob("state.safetensors"):
+        with contextlib.suppress(FileNotFoundError):  # discarded in between
+            found.add((file, file.stat().st_mtime_ns))
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "arguments", "out"),
@@ -48,9 +67,7 @@ def project(finished, tmp_path_factory):
     ],
 )
 def test_kills_at_random_moments_leave_the_same_bytes(project, stage, arguments, out):
-    begun = time.monotonic()
     done = project.stage(stage, *arguments)
-    whole_s = time.monotonic() - begun
     assert done.returncode == 0, done.stderr
     expected = project.outs()
     rng, n_kills, n_continued = random.Random(stage), 0, 0
@@ -61,14 +78,14 @@ def test_kills_at_random_moments_leave_the_same_bytes(project, stage, arguments,
             cwd=project.root, env=project.env, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip
-        try:
-            process.wait(rng.uniform(0.2, 1.0) * whole_s)
-        except subprocess.TimeoutExpired:
+        # Not by the clock alone: on a busy machine every moment would lie in the imports.
+        wait_for_saves(process, project.root / ".checkpoints" / stage, rng.randrange(3))
+        time.sleep(rng.uniform(0, 0.3))
+        if process.poll() is None:
             # The script alone: its workers must notice for themselves that it is gone.
             os.kill(process.pid, signal.SIGKILL)
             n_kills += 1
-            assert not (project.root / out).exists()
-        _, stderr = process.communicate(timeout=60)  # ends when the workers have ended too
+        _, stderr = process.communicate(timeout=300)  # ends when the workers have ended too
         n_continued += "continuing at step" in stderr
     (project.root / out).unlink(missing_ok=True)
     done = project.stage(stage, *arguments)
