@@ -1,0 +1,55 @@
+"""Where the pool's images lie as files, for whoever shows or labels them at their full size."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.sources import DataParams
+from zeroshot_al.sources.id_files import read_paths
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The files of a pool's images.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder above all of them, absolute.
+    paths : mapping of str to str
+        Absolute path by id.
+    """
+
+    folder: Path
+    paths: Mapping[str, str]
+
+    def name(self, image_id: str) -> str:
+        """Path of an image relative to the folder, with "/"."""
+        return Path(os.path.relpath(self.paths[image_id], self.folder)).as_posix()
+
+
+def image_files(params: DataParams, ids: Sequence[str]) -> ImageFiles | None:
+    """Find the files of a pool's images; None for a source whose images have none.
+
+    Raises
+    ------
+    InputError
+        If the CSV of paths no longer holds an id.
+    """
+    if params.source in ("folder", "class_folders"):
+        folder = Path(params.root).expanduser().resolve()
+        return ImageFiles(folder, {name: str(folder / name) for name in ids})
+    if params.source != "csv":
+        return None
+    listed = read_paths(params.root).files
+    for name in ids:
+        if name not in listed:
+            raise InputError(
+                f"the image {name!r} is not in {params.root} any more; run download anew"
+            )
+    paths = {name: os.path.abspath(listed[name]) for name in ids}  # noqa: PTH100
+    return ImageFiles(
+        Path(os.path.commonpath([Path(path).parent for path in paths.values()])), paths
+    )

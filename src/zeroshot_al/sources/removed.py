@@ -1,0 +1,60 @@
+"""What a source left out of the pool, or only reports: `duplicates.csv` and `rejected.csv`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zeroshot_al.files import read_csv, write_csv
+from zeroshot_al.sources.duplicates import HEADER, Duplicate
+
+REJECTED_HEADER = ("id", "reason")
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Rows of the two files; empty for a source that knows nothing of the kind.
+
+    Parameters
+    ----------
+    copies : list of dict
+        With id, duplicate_of, kind and distance: images of equal pixels, which are not in the pool.
+    near : list of dict
+        Likewise: nearly equal ones, which are.
+    rejected : list of dict
+        With id and reason: files that gave no image.
+    """
+
+    copies: list[dict[str, str]]
+    near: list[dict[str, str]]
+    rejected: list[dict[str, str]]
+
+    @property
+    def kept_for(self) -> dict[str, str]:
+        """The id that was kept, by that of each dropped copy."""
+        return {row["id"]: row["duplicate_of"] for row in self.copies}
+
+
+def write_removed(
+    directory: Path, duplicates: Sequence[Duplicate], rejected: Mapping[str, str]
+) -> None:
+    """Write both files into a pool's directory; the reasons of `rejected` by id."""
+    write_csv(directory / "duplicates.csv", HEADER, duplicates)
+    write_csv(directory / "rejected.csv", REJECTED_HEADER, sorted(rejected.items()))
+
+
+def read_removed(directory: str | Path) -> Removed:
+    """Read what `write_removed` wrote; either file may be absent.
+
+    Raises
+    ------
+    InputError
+        If one is there and has other columns.
+    """
+    duplicates = _read_if_there(Path(directory) / "duplicates.csv", HEADER)
+    copies = [row for row in duplicates if row["kind"] == "exact"]
+    near = [row for row in duplicates if row["kind"] != "exact"]
+    return Removed(copies, near, _read_if_there(Path(directory) / "rejected.csv", REJECTED_HEADER))
+
+
+def _read_if_there(path: Path, header: Sequence[str]) -> list[dict[str, str]]:
+    return read_csv(path, header) if path.exists() else []
