@@ -12,12 +12,26 @@ export GIT_COMMITTER_EMAIL ?= $(GIT_AUTHOR_EMAIL)
 # In a temporary workspace an experiment finds its raw data here all the same.
 export ZEROSHOT_AL_DATA ?= $(CURDIR)/data/raw
 
-.PHONY: demo test lint repro bench clean
+# A path for -S: quoted for Hydra, and for the shell.
+quoted = '$(1)="$(subst ','\'',$(2))"'
+
+.PHONY: demo annotate train test lint repro bench clean
 
 demo: .venv/installed  ## the whole pipeline on scikit-learn's digits, minutes, no network
 	@dvc exp remove --quiet demo 2>/dev/null || true
 	dvc exp run --temp --name demo $(DEMO)
 	python scripts/show_results.py --experiment demo
+
+annotate: .venv/installed  ## which BUDGET of the images in ROOT to label first
+	dvc exp run -S profile=folder -S budget=$(BUDGET) \
+	    -S $(call quoted,profiles.folder.data.root,$(ROOT)) $(SET) annotate
+	@echo "Look at data/annotate/gallery.html; it tells how to import the picks into a labelling tool."
+
+train: .venv/installed  ## a classifier on the labels of those images, in the file LABELS
+	@# Forced, because DVC does not watch a file outside of the project.
+	dvc exp run --force --single-item -S $(call quoted,profiles.folder.labels.file,$(LABELS)) \
+	    $(SET) labels
+	dvc exp run train_budget
 
 test: .venv/installed-dev lint  ## all tests, on 2 cores in minutes
 	pytest -m "not slow"

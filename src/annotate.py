@@ -7,26 +7,23 @@ Params  budget, profiles.<profile>.{annotate, data}
 Paper   not in it: what comes after its order
 """
 
-from pathlib import Path
-
 from zeroshot_al._kcenter_input import canonical_rows
 from zeroshot_al.annotation import (
     AnnotateParams,
-    labelled_indices,
     make_picks,
     read_order,
-    read_removed,
-    whole_directory,
     write_exports,
 )
 from zeroshot_al.errors import InputError
-from zeroshot_al.files import atomic_path, read_npy
+from zeroshot_al.files import atomic_path, read_npy, replaced_directory
 from zeroshot_al.gallery import render_gallery
 from zeroshot_al.orders import ZERO_SHOT
 from zeroshot_al.overview import make_overview
 from zeroshot_al.params import load_experiment, load_section
 from zeroshot_al.pool import load_pool
 from zeroshot_al.sources import DataParams
+from zeroshot_al.sources.image_files import image_files
+from zeroshot_al.sources.removed import read_removed
 from zeroshot_al.stage import run_stage
 
 
@@ -48,18 +45,17 @@ def main() -> None:
         )
     embeddings = read_npy(f"data/embeddings/{params.method}.npy", memory_map=True)
     rows = canonical_rows(embeddings[: pool.n_train])
-    root = None if data.root is None else Path(data.root).expanduser().resolve()
-    picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, root)
-    labelled = labelled_indices(removed, pool.train_ids)
-    overview = make_overview(pool, rows, order, radii, picks, removed, labelled, params, root)
-    own_files = root is None and params.write_images
-    with whole_directory("data/annotate") as directory:
+    files = image_files(data, pool.train_ids)
+    picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, files)
+    overview = make_overview(pool, rows, order, radii, picks, removed, params, files)
+    written = files is None and params.write_images
+    with replaced_directory("data/annotate") as directory:
         write_exports(
             directory,
             picks,
-            pool.images[order[:budget]] if own_files else None,
+            pool.images[order[:budget]] if written else None,
             f"label-first-{params.method}",
-            "annotate" if root is None else root.name,
+            "annotate" if files is None else files.folder.name,
         )
         with atomic_path(directory / "gallery.html") as temporary:
             temporary.write_bytes(render_gallery(overview).encode())

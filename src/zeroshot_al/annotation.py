@@ -1,10 +1,7 @@
 """What `annotate` writes for the first picks: order.csv, an import file a tool, and the gallery."""
 
-import os
 import re
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +23,12 @@ from zeroshot_al.exports import (
 from zeroshot_al.files import atomic_path, read_csv, write_csv, write_json
 from zeroshot_al.orders import read_picks
 from zeroshot_al.pool import Pool
+from zeroshot_al.sources.decode import RejectedError, upright_size_px
+from zeroshot_al.sources.image_files import ImageFiles
+from zeroshot_al.sources.removed import Removed
 
 IMAGES = "images"
 LONGEST_STEM = 80  # of the names that we make; file systems allow 255 bytes
-# What Pillow raises on a file that is no image, or is one no longer.
-BROKEN_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -64,50 +62,6 @@ class AnnotateParams:
     seed: int
 
 
-@dataclass(frozen=True)
-class Removed:
-    """What the pool's directory tells beside the pool itself; empty where it tells nothing.
-
-    Parameters
-    ----------
-    duplicates : list of dict
-        With id, duplicate_of, kind and distance.
-    rejected : list of dict
-        With id, and whatever else is told.
-    labelled : list of str
-        Ids of images of the pool that have a label already: centres, but no picks.
-    """
-
-    duplicates: list[dict[str, str]]
-    rejected: list[dict[str, str]]
-    labelled: list[str]
-
-
-def read_removed(directory: str | Path) -> Removed:
-    """Read duplicates.csv, rejected.csv and labelled.csv of a pool; each may be absent.
-
-    Raises
-    ------
-    InputError
-        If one is there and lacks its columns.
-    """
-    directory = Path(directory)
-    duplicates = _read_if_there(directory / "duplicates.csv", ("id", "duplicate_of"))
-    rejected = _read_if_there(directory / "rejected.csv", ("id",))
-    labelled = _read_if_there(directory / "labelled.csv", ("id",))
-    return Removed(duplicates, rejected, [row["id"] for row in labelled])
-
-
-def _read_if_there(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with open(path, encoding="utf-8", newline="") as file:
-        header = file.readline().rstrip("\r\n").split(",")
-    if not set(columns) <= set(header):
-        raise InputError(f"{path} has not the columns {', '.join(columns)}; run download anew")
-    return read_csv(path, header)
-
-
 def read_order(
     path: str | Path, method: str, pool_ids: Sequence[str]
 ) -> tuple[list[int], np.ndarray]:
@@ -137,7 +91,7 @@ def make_picks(
     radii: np.ndarray,
     removed: Removed,
     params: AnnotateParams,
-    root: Path | None,
+    files: ImageFiles | None,
 ) -> list[Pick]:
     """Describe each image of an order's beginning.
 
@@ -151,19 +105,19 @@ def make_picks(
     radii : ndarray of shape (budget,), float64
     removed : Removed
     params : AnnotateParams
-    root : Path or None
-        Folder of the pool's own files, to which its ids are relative; None if it has none.
+    files : ImageFiles or None
+        The files of the pool's images; None if they have none.
 
     Raises
     ------
     InputError
-        If one of the files cannot be read, or a labelled image is not in the pool.
+        If one of the files cannot be read.
     """
     ids = pool.train_ids
     copies: dict[str, list[str]] = {}
-    for row in removed.duplicates:
-        copies.setdefault(row["duplicate_of"], []).append(row["id"])
-    labelled = labelled_indices(removed, ids)
+    for copy, kept in removed.kept_for.items():
+        copies.setdefault(kept, []).append(copy)
+    labelled = pool.labelled_indices
     earlier = nearest_earlier(rows, [*labelled, *order], len(labelled)).tolist()
     scores = outlier_scores(rows, order, params.n_neighbours, params.seed)
     height, width = pool.images.shape[1:3]
@@ -171,8 +125,8 @@ def make_picks(
     picks = []
     for rank, index in enumerate(order):
         name, path, size_px = ids[index], "", (width, height)
-        if root is not None:
-            path = str(root / name)
+        if files is not None:
+            path, name = files.paths[name], files.name(name)
             size_px = _size_px(path)
         elif params.write_images:
             name = path = f"{IMAGES}/{file_name(rank, digits, name)}"
@@ -187,23 +141,6 @@ def make_picks(
     return picks
 
 
-def labelled_indices(removed: Removed, ids: Sequence[str]) -> list[int]:
-    """Find the labelled images in the pool.
-
-    Raises
-    ------
-    InputError
-        If one is not there.
-    """
-    if not removed.labelled:
-        return []
-    index_of = {name: index for index, name in enumerate(ids)}
-    for name in removed.labelled:
-        if name not in index_of:
-            raise InputError(f"the labelled image {name!r} is not in the pool; run download anew")
-    return [index_of[name] for name in removed.labelled]
-
-
 def file_name(rank: int, digits: int, name: str) -> str:
     """Name a file after rank and id, so that a tool that sorts by name keeps the order.
 
@@ -215,13 +152,10 @@ def file_name(rank: int, digits: int, name: str) -> str:
 
 def _size_px(path: str) -> tuple[int, int]:
     try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) > 4  # orientations 5 to 8 lie on their side
-            return image.size[::-1] if turned else image.size
-    except BROKEN_IMAGE as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
+        return upright_size_px(path)
+    except RejectedError as error:
         raise InputError(
-            f"{path} cannot be read ({reason}); restore it or run download anew"
+            f"{path} cannot be read ({error}); restore it or run download anew"
         ) from None
 
 
@@ -258,27 +192,3 @@ def write_exports(
         (directory / IMAGES).mkdir()
         for pick, pixels in zip(picks, images, strict=True):
             Image.fromarray(pixels).save(directory / pick.path)
-
-
-@contextmanager
-def whole_directory(path: str | Path) -> Iterator[Path]:
-    """Yield an empty directory that takes the place of `path` on success, and is gone on failure.
-
-    A link to a bigger disk stays a link.
-    """
-    path = Path(os.path.realpath(path))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -167,19 +167,20 @@ def fiftyone_dataset(picks: Sequence[Pick], name: str) -> dict:
         "num_samples": len(picks),
         "info": {"order": "samples stand in the order of annotation; sort by rank to restore it"},
         "samples": [
-            # FiftyOne keeps `id` for its own.
-            {"filepath": pick.name, "tags": [],
-             **{"image_id" if key == "id" else key: value for key, value in _fields(pick).items()}}
+            {"filepath": pick.name, "tags": [], **_fields(pick)}
             for pick in picks
         ],
     }  # fmt: skip
 
 
 def _fields(pick: Pick) -> dict[str, object]:
-    """Give what every tool gets to know of a pick. JSON has no infinity: null stands for it."""
+    """Give what every tool gets to know of a pick. JSON has no infinity: null stands for it.
+
+    `image_id`, because both tools keep `id` for their own, Label Studio in its short exports.
+    """
     return {
         "rank": pick.rank,
-        "id": pick.id,
+        "image_id": pick.id,
         "radius": float(pick.radius) if math.isfinite(pick.radius) else None,
         "nearest_earlier": pick.nearest_earlier,
         "duplicates": list(pick.duplicates),

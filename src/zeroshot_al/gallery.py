@@ -66,9 +66,9 @@ def _headline(view: Overview) -> str:
     ]
     if view.knee is not None:
         tiles.append((f"{view.knee:,}", "labels, a suggested first stop", True))
-    if removed.labelled:
-        tiles.append((f"{len(removed.labelled):,}", "labelled already", False))
-    tiles.append((f"{len(removed.duplicates):,}", "duplicates removed", False))
+    if view.n_labelled:
+        tiles.append((f"{view.n_labelled:,}", "labelled already", False))
+    tiles.append((f"{len(removed.copies):,}", "duplicates removed", False))
     tiles.append((f"{len(removed.rejected):,}", "files rejected", False))
     items = "".join(
         f"<li{' class=hot' if hot else ''}><b>{number}</b><span>{text}</span></li>"
@@ -235,8 +235,8 @@ def _clusters(view: Overview) -> str:
 
 
 def _removed(view: Overview) -> str:
-    duplicates, rejected = view.removed.duplicates, view.removed.rejected
-    if not duplicates and not rejected:
+    duplicates, near, rejected = view.removed.copies, view.removed.near, view.removed.rejected
+    if not duplicates and not near and not rejected:
         return "<p>None: no duplicate was removed from the pool, and no file was rejected.</p>"
     parts = []
     if duplicates:
@@ -244,7 +244,13 @@ def _removed(view: Overview) -> str:
         parts.append(
             f"<h3>Duplicates: {len(duplicates):,}, of {groups:,} kept</h3>"
             "<p>Label the kept image; its label holds for the copies.</p>"
-            + table(duplicates, ("id", "duplicate_of", "kind", "distance"))
+            + table(duplicates, ("id", "duplicate_of"))
+        )
+    if near:
+        parts.append(
+            f"<h3>Near-duplicates: {len(near):,}</h3>"
+            "<p>Nearly equal images; all of them are still in the pool. The distance is in bits of "
+            "a perceptual hash.</p>" + table(near, ("id", "duplicate_of", "distance"))
         )
     if rejected:
         parts.append(

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from zeroshot_al.annotation import AnnotateParams, Removed
+from zeroshot_al.annotation import AnnotateParams
 from zeroshot_al.coverage import covering_radii, find_knee
 from zeroshot_al.exports import Pick
 from zeroshot_al.methods import METHODS
 from zeroshot_al.pool import Pool
 from zeroshot_al.pool_map import Clusters, PoolMap, count_clusters, map_pool
+from zeroshot_al.sources.image_files import ImageFiles
+from zeroshot_al.sources.removed import Removed
 
 N_COUNTS = 240  # numbers of labels at which the order's radius is drawn
 N_RANDOM_COUNTS = 25  # and random's
@@ -32,6 +33,8 @@ class Overview:
         Pool index of each pick.
     picks : sequence of Pick, length budget
     removed : Removed
+    n_labelled : int
+        Images of the pool that have a label already.
     counts, radii : sequences of length n_counts
         Numbers of labels, and the order's covering radius with them.
     random_counts : sequence of int, length n_random_counts
@@ -53,6 +56,7 @@ class Overview:
     order: Sequence[int]
     picks: Sequence[Pick]
     removed: Removed
+    n_labelled: int
     counts: Sequence[int]
     radii: np.ndarray
     random_counts: Sequence[int]
@@ -72,9 +76,8 @@ def make_overview(
     radii: np.ndarray,
     picks: Sequence[Pick],
     removed: Removed,
-    labelled: Sequence[int],
     params: AnnotateParams,
-    root: Path | None,
+    files: ImageFiles | None,
 ) -> Overview:
     """Measure and draw what the gallery shows of the first len(picks) of an order.
 
@@ -88,16 +91,14 @@ def make_overview(
     radii : ndarray of shape (n_ordered,), float64
     picks : sequence of Pick, length budget
     removed : Removed
-    labelled : sequence of int
-        Pool indices that have a label already.
     params : AnnotateParams
-    root : Path or None
-        Folder of the pool's own files.
+    files : ImageFiles or None
+        The files of the pool's images; None if they have none.
     """
-    budget = len(picks)
+    budget, labelled = len(picks), pool.labelled_indices
     counts, covered = order_curve(radii, budget)
     random_counts = _spread(budget, N_RANDOM_COUNTS)
-    free = np.setdiff1d(np.arange(len(rows)), np.asarray(labelled, dtype=np.int64))
+    free = np.setdiff1d(np.arange(len(rows)), labelled)
     random_radii = np.stack(
         [
             covering_radii(
@@ -113,7 +114,7 @@ def make_overview(
     knee = find_knee(counts.astype(float), covered)
     if knee is not None:
         shown = np.union1d(shown, [knee])
-    own_files = root is None and params.write_images
+    written = files is None and params.write_images
     labels = {method.name: method.label for method in METHODS}
     first = list(order[:budget])
     return Overview(
@@ -122,6 +123,7 @@ def make_overview(
         order=first,
         picks=picks,
         removed=removed,
+        n_labelled=len(labelled),
         counts=counts[shown].tolist(),
         radii=covered[shown],
         random_counts=random_counts,
@@ -130,8 +132,8 @@ def make_overview(
         pool_map=map_pool(rows, first, params.map_points, params.seed),
         clusters=count_clusters(rows, first, params.n_clusters, N_TYPICAL, params.seed),
         images=pool.images if pool.images.size else None,
-        folder="data/annotate" if own_files else "" if root is None else str(root),
-        document_root="data" if own_files else "" if root is None else str(root.parent),
+        folder="data/annotate" if written else "" if files is None else str(files.folder),
+        document_root="data" if written else "" if files is None else str(files.folder.parent),
     )
 
 

@@ -18,7 +18,8 @@ from zeroshot_al.errors import InputError
 T = typing.TypeVar("T")
 
 SECTIONS = (
-    "data", "encoder", "moco", "simclr", "embed", "kcenter", "annotate", "classifier",
+    "data", "encoder", "moco", "simclr", "embed", "kcenter", "annotate", "labels",
+    "classifier",
 )  # fmt: skip
 
 

@@ -22,8 +22,8 @@ SPLITS = ("train", "test")
 
 
 NO_LABELS = (
-    "the pool has no labels; use what is made without them, data/orders, "
-    "or give images in class folders (data.source class_folders)"
+    "the pool has no labels of its own, and this needs one for every image; give images in class "
+    "folders (data.source class_folders), or labels of the picks to train_budget (labels.file)"
 )
 
 

@@ -166,7 +166,7 @@ def test_what_needs_labels_says_so(hostile, stage, arguments):
     assert "Traceback" not in done.stderr
     told = [line for line in done.stderr.splitlines() if line.startswith(f"{stage}: ")]
     assert len(told) == 1, done.stderr
-    assert "the pool has no labels; use" in told[0]
+    assert "the pool has no labels of its own" in told[0]
 
 
 def test_a_csv_of_paths_gives_the_same_pool(hostile, tmp_path):

@@ -9,12 +9,13 @@ import yaml
 from PIL import Image
 
 import annotate
-from zeroshot_al.annotation import file_name, read_removed, whole_directory
+from zeroshot_al.annotation import file_name
 from zeroshot_al.errors import InputError
 from zeroshot_al.exports import unquote_cell
-from zeroshot_al.files import write_csv, write_npy
+from zeroshot_al.files import read_csv, write_csv, write_npy
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.pool import Pool, write_pool
+from zeroshot_al.sources.removed import read_removed
 
 ROOT = Path(__file__).parents[2]
 N_TRAIN, BUDGET = 40, 25
@@ -138,7 +139,7 @@ def test_duplicates_rejected_and_labelled_images_are_told(workspace):
     labelled = order[BUDGET:][:2]
     kept = order[3]
     write_csv(root / "data/pool/duplicates.csv", ["id", "duplicate_of", "kind", "distance"],
-              [("copy-1", kept, "exact", "0"), ("copy-2", kept, "near", "0.01")])  # fmt: skip
+              [("copy-1", kept, "exact", "0"), ("like-1", order[4], "near", "3")])  # fmt: skip
     write_csv(root / "data/pool/rejected.csv", ["id", "reason"], [("<b>broken", "no image")])
     write_csv(root / "data/pool/labelled.csv", ["id"], [(name,) for name in labelled])
     annotate.main()
@@ -149,7 +150,9 @@ def test_duplicates_rejected_and_labelled_images_are_told(workspace):
     # With something labelled before, the first pick has an earlier neighbour too.
     assert rows[0]["nearest_earlier"] in labelled
     page = (root / "data/annotate/gallery.html").read_text(encoding="utf-8")
-    assert "Duplicates: 2, of 1 kept" in page
+    assert "<b>1</b><span>duplicates removed" in page
+    assert "Duplicates: 1, of 1 kept" in page
+    assert "Near-duplicates: 1</h3>" in page
     assert "&lt;b&gt;broken" in page
     assert "labelled already" in page
 
@@ -157,8 +160,8 @@ def test_duplicates_rejected_and_labelled_images_are_told(workspace):
 @pytest.mark.parametrize(
     ("name", "header", "message"),
     [
-        ("duplicates.csv", ["id", "of"], "has not the columns id, duplicate_of"),
-        ("labelled.csv", ["name"], "has not the columns id"),
+        ("duplicates.csv", ["id", "of"], "has the columns .'id', 'of'. instead of"),
+        ("rejected.csv", ["id"], "has the columns .'id'. instead of"),
     ],
 )
 def test_a_side_file_without_its_columns_is_refused(tmp_path, name, header, message):
@@ -170,7 +173,7 @@ def test_a_side_file_without_its_columns_is_refused(tmp_path, name, header, mess
 def test_a_labelled_image_that_the_pool_lacks_is_refused(workspace):
     root, _ = workspace
     write_csv(root / "data/pool/labelled.csv", ["id"], [("elsewhere.png",)])
-    with pytest.raises(InputError, match=r"'elsewhere\.png' is not in the pool"):
+    with pytest.raises(InputError, match=r"'elsewhere\.png' is not among the train"):
         annotate.main()
 
 
@@ -202,6 +205,19 @@ def test_a_file_that_is_gone_is_named(folder):
     assert not (root / "data/annotate").exists()
 
 
+def test_a_csv_of_paths_names_the_files_and_their_common_folder(folder):
+    root, photos = folder
+    ids = [row["id"] for row in read_csv(root / "data/pool/index.csv", ("id", "split", "label"))]
+    table = root / "photos.csv"
+    write_csv(table, ("id", "path"), [(name, photos / name) for name in ids])
+    set_params(root, data={"source": "csv", "root": str(table)})
+    annotate.main()
+    rows = read_order_csv(root / "data/annotate/order.csv")
+    assert all(Path(row["path"]) == photos / unquote_cell(row["id"]) for row in rows)
+    tasks = json.loads((root / "data/annotate/label_studio.json").read_text(encoding="utf-8"))
+    assert all("?d=my%20photos/" in task["data"]["image"] for task in tasks)
+
+
 def test_two_runs_write_the_same_bytes(workspace):
     root, _ = workspace
     out = root / "data/annotate"
@@ -224,15 +240,3 @@ def test_the_smallest_and_the_largest_budget(workspace, budget):
 def test_file_names_are_harmless_everywhere():
     assert file_name(7, 4, "train/a b;$(rm).png") == "0007_train_a_b_rm_.png.png"
     assert len(file_name(0, 1, "x" * 500)) < 100
-
-
-def test_a_directory_is_whole_or_as_it_was(tmp_path):
-    out = tmp_path / "out"
-    for text in ("first", "second"):
-        with whole_directory(out) as directory:
-            (directory / "file").write_text(text)
-    with pytest.raises(RuntimeError), whole_directory(out) as directory:
-        (directory / "file").write_text("third")
-        raise RuntimeError
-    assert (out / "file").read_text() == "second"
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -86,7 +86,7 @@ def test_label_studio_gets_the_file_s_address_and_the_rank():
         assert address.path == "/data/local-files/"
         assert address.fragment == ""
         assert parse_qs(address.query) == {"d": [f"my photos/{name}"]}
-        assert task["data"]["id"] == name
+        assert task["data"]["image_id"] == name
     assert tasks[0]["data"]["radius"] is None
     assert tasks[2]["data"]["duplicates"] == ["copy of =1.png"]
     assert 'value="$image"' in LABEL_CONFIG

@@ -16,12 +16,13 @@ from PIL import Image
 from unit.test_coverage import make_rows
 from unit.test_exports import NAMES
 from zeroshot_al._gallery_parts import thumbnail
-from zeroshot_al.annotation import AnnotateParams, Removed, make_picks
+from zeroshot_al.annotation import AnnotateParams, make_picks
 from zeroshot_al.charts import nice_ceiling, shade, shade_limits, ticks
 from zeroshot_al.gallery import render_gallery
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.overview import make_overview
 from zeroshot_al.pool import Pool
+from zeroshot_al.sources.removed import Removed
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
                 None)  # fmt: skip
@@ -42,15 +43,15 @@ def make_page(height=16, budget=BUDGET):
     rest = [index for index in found.order if index >= len(NAMES)]
     order = [*range(len(NAMES)), *rest]
     removed = Removed(
-        [{"id": f"copy of {NAMES[1]}", "duplicate_of": NAMES[1], "kind": "near",
-          "distance": "0.1"}] * 30,
-        [{"id": "<img src=x onerror=alert(1)>", "reason": "\"broken\""}],
+        [{"id": f"copy of {NAMES[1]}", "duplicate_of": NAMES[1], "kind": "exact",
+          "distance": "0"}] * 30,
         [],
+        [{"id": "<img src=x onerror=alert(1)>", "reason": "\"broken\""}],
     )  # fmt: skip
     params = AnnotateParams("simclr", True, 5, 4, 3, 50, 0)
     radii = np.asarray(found.radius)
     picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, None)
-    return render_gallery(make_overview(pool, rows, order, radii, picks, removed, [], params, None))
+    return render_gallery(make_overview(pool, rows, order, radii, picks, removed, params, None))
 
 
 class Page(HTMLParser):

@@ -73,7 +73,7 @@ def test_a_pool_without_labels_says_so_where_they_are_needed(tmp_path):
         lambda: pool.test_labels,
         lambda: load_pool(tmp_path / "pool", needs_labels=True),
     ):
-        with pytest.raises(InputError, match="the pool has no labels; use what is made without"):
+        with pytest.raises(InputError, match="the pool has no labels of its own"):
             ask()
     write_pool(make_pool(), tmp_path / "pool")
     assert load_pool(tmp_path / "pool", needs_labels=True).is_labelled

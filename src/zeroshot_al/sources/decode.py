@@ -52,6 +52,25 @@ def decode_image(path: str | os.PathLike, size_px: int | None) -> np.ndarray:
     RejectedError
         If the file is not a whole image, not a regular file, or claims more than `MAX_PIXELS`.
     """
+    with _opened(path) as image:
+        return _pixels(image, size_px)
+
+
+def upright_size_px(path: str | os.PathLike) -> tuple[int, int]:
+    """Read an image's width and height as a viewer shows it, turned as its EXIF says.
+
+    Raises
+    ------
+    RejectedError
+        As `decode_image`, for what the header alone tells.
+    """
+    with _opened(path) as image:
+        return image.size[::-1] if _orientation(image) > 4 else image.size  # 5 to 8: on its side
+
+
+@contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
+    """Open an image file, and tell whatever fails until it is closed as a `RejectedError`."""
     try:
         with open(path, "rb", opener=_open_without_waiting) as file, _own_limits():
             status = os.fstat(file.fileno())
@@ -60,7 +79,7 @@ def decode_image(path: str | os.PathLike, size_px: int | None) -> np.ndarray:
             if status.st_size == 0:
                 raise RejectedError("the file is empty")
             with Image.open(file, formats=FORMATS) as image:
-                return _pixels(image, size_px)
+                yield image
     except RejectedError:
         raise
     except UnidentifiedImageError:
@@ -122,7 +141,7 @@ def _pixels(image: Image.Image, size_px: int | None) -> np.ndarray:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; of a loaded image, since PNG may tell it at its end."""
+    """Return the EXIF orientation, 1 to 8; PNG may tell it at its end, so only once loaded."""
     if not any(key in image.info for key in EXIF_KEYS):
         return 1
     try:

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.files import write_csv, write_npy
+from zeroshot_al.files import write_npy
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources import duplicates
 from zeroshot_al.sources.duplicates import Duplicate
 from zeroshot_al.sources.id_files import labelled_ids, read_ids, without_excluded
+from zeroshot_al.sources.removed import write_removed
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,7 @@ def read_embeddings(
     directory.mkdir(parents=True, exist_ok=True)
     write_npy(directory / "embeddings.npy", rows[order].astype(np.float32, copy=False))
     copies = [Duplicate(copy, name, "exact", 0) for copy, name in sorted(kept_for.items())]
-    write_csv(directory / "duplicates.csv", duplicates.HEADER, copies)
-    write_csv(directory / "rejected.csv", ("id", "reason"), ())
+    write_removed(directory, copies, {})
     log.info("%s: %d exact copies dropped, %d excluded", path, len(copies), len(excluded))
     n_kept = len(order)
     return Pool(

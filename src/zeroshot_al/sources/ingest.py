@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from zeroshot_al.cores import n_cores
 from zeroshot_al.errors import InputError
+from zeroshot_al.sources.canonical import reorder_rows
 from zeroshot_al.sources.decode import RejectedError, decode_image
 from zeroshot_al.sources.duplicates import Signatures, signatures
 
@@ -140,6 +141,19 @@ def create_npy(path: Path, shape: tuple[int, ...]) -> int:
             # A full disk is told now, not in an hour.
             os.posix_fallocate(file.fileno(), 0, size)
     return offset
+
+
+def keep_rows(path: Path, order: Sequence[int]) -> None:
+    """Bring the rows of `order` to the front of a uint8 .npy file in place; cut off the rest."""
+    images = np.lib.format.open_memmap(path, mode="r+")
+    shape = images.shape[1:]
+    rest = np.ones(len(images), dtype=bool)
+    rest[order] = False
+    # A plain view: each row of a memmap would be one more Python object of its class.
+    reorder_rows(np.asarray(images), [*order, *np.flatnonzero(rest).tolist()])
+    images.flush()
+    del images
+    shorten_npy(path, (len(order), *shape))
 
 
 def shorten_npy(path: Path, shape: tuple[int, ...]) -> None:

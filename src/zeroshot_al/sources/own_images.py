@@ -5,22 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-
 from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_npy, write_csv
+from zeroshot_al.files import read_npy
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources import duplicates
-from zeroshot_al.sources.canonical import reorder_rows
 from zeroshot_al.sources.decode import RejectedError, decode_image
 from zeroshot_al.sources.duplicates import Duplicate, Signatures
 from zeroshot_al.sources.folder import Candidates
 from zeroshot_al.sources.id_files import labelled_ids, without_excluded
-from zeroshot_al.sources.ingest import Ingested, decode_files, shorten_npy
+from zeroshot_al.sources.ingest import Ingested, decode_files, keep_rows
+from zeroshot_al.sources.removed import write_removed
 
 log = logging.getLogger(__name__)
-
-REJECTED_HEADER = ("id", "reason")
 
 
 def read_own_images(
@@ -78,10 +74,9 @@ def read_own_images(
     labelled_there = labelled_ids(labelled, names, kept_for, gone)
 
     order = sorted(kept, key=lambda i: found.digests[i])
-    _keep_rows(out, order, len(ids), shape)
+    keep_rows(out, order)
     copies = _duplicates(ids, kept, kept_for, found)
-    write_csv(directory / "duplicates.csv", duplicates.HEADER, copies)
-    write_csv(directory / "rejected.csv", REJECTED_HEADER, sorted(rejected.items()))
+    write_removed(directory, copies, rejected)
     _report(where, candidates, rejected, copies, excluded)
     n_kept = len(kept)
     return Pool(
@@ -109,18 +104,6 @@ def _refuse(where: str, rejected: Mapping[str, str]) -> NoReturn:
         f"none of the {len(rejected):,} images in {where} can be read, the first {first!r}: "
         f"{rejected[first]}; replace them"
     )
-
-
-def _keep_rows(out: Path, order: list[int], n_rows: int, shape: tuple[int, int, int]) -> None:
-    """Bring the rows of `order` to the front of the file and cut off the others, in place."""
-    rest = np.ones(n_rows, dtype=bool)
-    rest[order] = False
-    images = np.lib.format.open_memmap(out, mode="r+")
-    # A plain view: each row of a memmap would be one more Python object of its class.
-    reorder_rows(np.asarray(images), [*order, *np.flatnonzero(rest).tolist()])
-    images.flush()
-    del images
-    shorten_npy(out, (len(order), *shape))
 
 
 def _duplicates(
