@@ -1,65 +1,64 @@
 """Train the classifier on the first `budget` images of each order, for every seed.
 
-Reads   data/pool/, data/orders/{moco,simclr,pretrained}.csv; a header alone: method not active
-Writes  metrics/train_budget/<budget>.json, {method: [{seed, accuracy}]}
+Reads   data/pool/, data/orders/{moco,simclr,pretrained}.csv (a header alone: method not active);
+        data/labels/ if the pool has no labels of its own
+Writes  metrics/train_budget/<budget>.json, {method: [{seed, accuracy}]}; of labels that were
+        brought also trained_on and tested_on, and no run of a method whose picks lack a label
 Params  seeds, profiles.<profile>.classifier; the budget is the script's argument
 Paper   section 5.3, figure 2
 """
 
+import logging
 import sys
-from collections.abc import Sequence
-
-import numpy as np
+from functools import partial
 
 from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.classifier import ClassifierParams
-from zeroshot_al.errors import InputError
 from zeroshot_al.files import write_json
 from zeroshot_al.jobs import run_jobs
-from zeroshot_al.orders import ZERO_SHOT, read_picks
+from zeroshot_al.orders import read_zero_shot_orders
 from zeroshot_al.params import load_experiment, load_section
-from zeroshot_al.pool import check_budgets, load_pool
 from zeroshot_al.stage import run_stage
+from zeroshot_al.training_pool import PartlyLabelledPool, first_picks, load_training_pool
 from zeroshot_al.trainings import score_picks
+
+LABELS = "data/labels"
 
 
 def main(budget: int) -> None:
     """Run the stage."""
     seeds = load_experiment().seeds
     params = load_section("classifier", ClassifierParams)
-    pool = load_pool("data/pool", needs_labels=True)
-    check_budgets([budget], pool.n_train)
-    firsts = {method: first_picks(method, budget, pool.train_ids) for method in ZERO_SHOT}
-    orders = {method: picks for method, picks in firsts.items() if picks is not None}
-    if not orders:
-        raise InputError("none of the orders in data/orders holds a pick; run kcenter_order")
-    code = fingerprint(params, pool.images, pool.train_labels, pool.test_labels, *orders.values())
+    pool = load_training_pool("data/pool", LABELS)
+    active = read_zero_shot_orders("data/orders", pool.train_ids)
+    orders = {
+        method: picks
+        for method, order in active.items()
+        if (picks := first_picks(pool, order, budget, f"the order of {method}")) is not None
+    }
+    code = fingerprint(
+        params, pool.images, pool.train_labels, pool.test_images, pool.test_labels, *orders.values()
+    )
     directory = checkpoint_root() / "train_budget" / code
     cases = [(method, seed) for method in orders for seed in seeds]
     jobs = [
         ("data/pool", orders[method], params, seed, directory / f"{method}-{seed}")
         for method, seed in cases
     ]
-    accuracies = run_jobs(score_picks, jobs, params.steps * len(jobs), f"budget {budget}")
-    by_method: dict[str, list] = {method: [] for method in orders}
+    score = partial(score_picks, labels_dir=LABELS)
+    accuracies = run_jobs(score, jobs, params.steps * len(jobs), f"budget {budget}")
+    by_method: dict[str, list] = {method: [] for method in active}
     for (method, seed), accuracy in zip(cases, accuracies, strict=True):
-        by_method[method].append({"seed": seed, "accuracy": accuracy})
+        run = {"seed": seed, "accuracy": accuracy}
+        if isinstance(pool, PartlyLabelledPool):
+            run |= {"trained_on": len(orders[method]), "tested_on": pool.tested_on}
+            logging.info(
+                "budget %d, %s, seed %d: %.1f%% right, trained on %d labels, tested on %s",
+                budget, method, seed, 100 * accuracy, len(orders[method]), pool.tested_on,
+            )  # fmt: skip
+        by_method[method].append(run)
     write_json(f"metrics/train_budget/{budget}.json", by_method)
     discard(directory)
-
-
-def first_picks(method: str, budget: int, ids: Sequence[str]) -> np.ndarray | None:
-    """Return the int64 (budget,) pool indices that a method's order begins with, if it has one."""
-    path = f"data/orders/{method}.csv"
-    picks = read_picks(path, method, ids).get(0)
-    if picks is None:
-        return None
-    if len(picks) < budget:
-        raise InputError(
-            f"{path} ends after {len(picks)} picks, before the budget of {budget}; "
-            "run kcenter_order anew"
-        )
-    return np.array(picks[:budget], dtype=np.int64)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ def read_accuracies(path: str | Path, methods: Sequence[str]) -> dict[str, dict[
     Returns
     -------
     dict of str to dict of int to float
-        Accuracy by method, in the order of `methods`, and by seed.
+        Accuracy by method, in the order of `methods`, and by seed. A method without a run, for
+        lack of labels, is left out.
 
     Raises
     ------
@@ -46,14 +47,15 @@ def read_accuracies(path: str | Path, methods: Sequence[str]) -> dict[str, dict[
         If the file is missing, the methods are others, or an accuracy is not a fraction.
     """
     document = read_json(path)
-    if sorted(document) != sorted(methods) or not all(document.values()):
+    if sorted(document) != sorted(methods):
         raise InputError(
-            f"{path} holds {sorted(document)} instead of {sorted(methods)} with a seed or more "
-            "each; run its stage again"
+            f"{path} holds {sorted(document)} instead of {sorted(methods)}; run its stage again"
         )
     by_method = {}
     for method in methods:
         runs = document[method]
+        if not runs:
+            continue
         pairs = runs.items() if isinstance(runs, dict) else map(_SEED_AND_ACCURACY, runs)
         by_method[method] = {int(seed): float(accuracy) for seed, accuracy in pairs}
         for seed, accuracy in by_method[method].items():
@@ -185,7 +187,7 @@ def plot_learning_curves(accuracies: Accuracies, profile: str) -> Figure:
             for budget, by_method in sorted(accuracies.items())
             if method.name in by_method
         }
-        if not curve:  # a zero-shot method that is not active
+        if not curve:  # not active, or its picks lack labels
             continue
         x = list(curve)
         mean, sd = 100 * np.array([(mean, sd or 0) for mean, sd in curve.values()]).T
@@ -217,6 +219,8 @@ def _plot_differences(axis: Axes, accuracies: Accuracies, method: Method, style:
         for budget, by_method in sorted(accuracies.items())
         if method.name in (differences := paired_differences(by_method))
     }
+    if not pairs:
+        return
     # Side by side at each budget, so that no method's points hide another's.
     shown = set().union(*accuracies.values()) - {BASELINE}
     others = [other.name for other in METHODS if other.name in shown]

@@ -36,6 +36,8 @@ def run_jobs(
     description
         Label of the bar, which is silent off a terminal.
     """
+    if not jobs:
+        return []
     on_cpu = not torch.cuda.is_available()
     if on_cpu:
         torch.set_num_threads(1)  # before any parallel region, so that a fork is safe

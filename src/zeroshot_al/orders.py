@@ -78,3 +78,21 @@ def read_picks(path: str | Path, method: str, pool_ids: Sequence[str]) -> dict[i
     if not orders and not one_order:
         raise InputError(f"{path} holds no order; run the stage that writes it")
     return orders
+
+
+def read_zero_shot_orders(directory: str | Path, pool_ids: Sequence[str]) -> dict[str, list[int]]:
+    """Read the pool indices by rank of every zero-shot method that is active.
+
+    Raises
+    ------
+    InputError
+        As `read_picks`, or if no method is active.
+    """
+    orders = {
+        method: picks[0]
+        for method in ZERO_SHOT
+        if (picks := read_picks(Path(directory, f"{method}.csv"), method, pool_ids))
+    }
+    if not orders:
+        raise InputError(f"none of the orders in {directory} holds a pick; run kcenter_order")
+    return orders

@@ -9,6 +9,7 @@ from zeroshot_al.classifier import Classifier, ClassifierParams, train_classifie
 from zeroshot_al.files import read_json, write_json
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.pool import Pool, load_pool
+from zeroshot_al.training_pool import PartlyLabelledPool, load_training_pool
 
 OnStep = Callable[[int], object]
 
@@ -20,7 +21,7 @@ def random_order(n_samples: int, seed: int) -> np.ndarray:
 
 def score_picks(
     pool_dir: str, picks: np.ndarray, params: ClassifierParams, seed: int,
-    checkpoint_dir: Path, on_step: OnStep,
+    checkpoint_dir: Path, on_step: OnStep, labels_dir: str | None = None,
 ) -> float:  # fmt: skip
     """Train from scratch on the picked images and return the accuracy on all test images.
 
@@ -33,12 +34,14 @@ def score_picks(
         same set gives the same model.
     params, seed, checkpoint_dir, on_step
         As for `train_classifier`. A finished training is not repeated.
+    labels_dir
+        As for `load_training_pool`: where the labels are of a pool that has none.
     """
     finished = checkpoint_dir / "accuracy.json"
     if finished.exists():
         on_step(params.steps)
         return read_json(finished)["accuracy"]
-    pool = load_pool(pool_dir)
+    pool = load_training_pool(pool_dir, labels_dir)
     classifier = _train(pool, picks, params, seed, checkpoint_dir, on_step)
     accuracy = classifier.accuracy(pool.test_images, pool.test_labels)
     write_json(finished, {"accuracy": accuracy})
@@ -94,8 +97,8 @@ def coreset_chain(
 
 
 def _train(
-    pool: Pool, picks: np.ndarray, params: ClassifierParams, seed: int, checkpoint_dir: Path,
-    on_step: OnStep,
+    pool: Pool | PartlyLabelledPool, picks: np.ndarray, params: ClassifierParams, seed: int,
+    checkpoint_dir: Path, on_step: OnStep,
 ) -> Classifier:  # fmt: skip
     picks = np.sort(picks)
     return train_classifier(

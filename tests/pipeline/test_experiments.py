@@ -95,7 +95,7 @@ def up_to_date(fresh_project, tmp_path_factory):
     project.env["PATH"] = f"{stand_in}:{project.env['PATH']}"
     runner = Runner(project, stand_in / "ran")
     everything = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"}
-    everything |= {"annotate"}
+    everything |= {"annotate", "labels"}
     # Whatever dvc.lock says of the committed results: their data are not in this copy.
     assert runner.ran("repro", "--force") == everything | TRAINED | BASELINES | COLLECTORS
     project.commit()

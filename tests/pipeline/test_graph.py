@@ -13,6 +13,7 @@ from pipeline.first_party import SRC, first_party_files
 from zeroshot_al.annotation import AnnotateParams
 from zeroshot_al.classifier import ClassifierParams
 from zeroshot_al.encoders import EncoderParams
+from zeroshot_al.labelling import LabelsParams
 from zeroshot_al.moco import MocoParams
 from zeroshot_al.params import SECTIONS, load_experiment, load_section
 from zeroshot_al.probe import EmbedParams
@@ -32,6 +33,7 @@ SECTION_CLASSES = {
     "embed": EmbedParams,
     "kcenter": kcenter_order.KcenterParams,
     "annotate": AnnotateParams,
+    "labels": LabelsParams,
     "classifier": ClassifierParams,
 }
 
@@ -60,6 +62,7 @@ def test_the_stages_are_these_in_this_order(fresh_project):
         "embed",
         "kcenter_order",
         "annotate",
+        "labels",
         *(f"train_budget@{budget}" for budget in range(5000, 25001, 2500)),
         "baseline_random",
         "baseline_coreset",

@@ -79,6 +79,7 @@ def test_all_stages_ran_with_the_profile_s_params(finished, params):
     lock = yaml.safe_load((finished.root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     trained = [f"train_budget@{budget}" for budget in params["budgets"]]
     before = ["download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order", "annotate"]
+    before += ["labels"]
     after = ["baseline_random", "baseline_coreset", "class_histograms", "learning_curves"]
     # The lock also keeps the stages of budgets that are not the demo's.
     for stage in before + trained + after:

@@ -1,0 +1,73 @@
+"""Join the labels that annotators made to the pool, and part them into training and test.
+
+Reads   data/pool/, data/orders/<method>.csv; labels.file and labels.test_root, wherever they lie
+Writes  data/labels/ (labels.csv: id, split, label; report.csv: id, problem, detail; summary.json;
+        test_images.npy if there is a test folder); without rows if the pool has labels of its own
+Params  profiles.<profile>.{annotate, data, labels}
+Paper   not in it: its pool is labelled beforehand
+"""
+
+from pathlib import Path
+
+from zeroshot_al.annotation import AnnotateParams
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import replaced_directory, write_csv, write_json
+from zeroshot_al.label_files import read_answers
+from zeroshot_al.label_join import REPORT_HEADER, IdFinder
+from zeroshot_al.labelled_folder import read_labelled_folder
+from zeroshot_al.labelling import LabelsParams, label_pool
+from zeroshot_al.orders import read_picks
+from zeroshot_al.params import load_section
+from zeroshot_al.pool import HEADER, Pool, load_pool
+from zeroshot_al.sources import DataParams
+from zeroshot_al.sources.image_files import image_files
+from zeroshot_al.sources.removed import read_removed
+from zeroshot_al.stage import run_stage
+
+
+def main() -> None:
+    """Run the stage."""
+    params = load_section("labels", LabelsParams)
+    data = load_section("data", DataParams)
+    method = load_section("annotate", AnnotateParams).method
+    pool = load_pool("data/pool")
+    with replaced_directory("data/labels") as directory:
+        directory.mkdir(parents=True)
+        rows, report, summary = join(params, data, method, pool, directory)
+        write_csv(directory / "labels.csv", HEADER, rows)
+        write_csv(directory / "report.csv", REPORT_HEADER, report)
+        write_json(directory / "summary.json", summary)
+
+
+def join(
+    params: LabelsParams, data: DataParams, method: str, pool: Pool, directory: Path
+) -> tuple[list, list, dict]:
+    """Return the rows of both CSVs and the summary; write the test folder's images."""
+    if pool.is_labelled:
+        if params.file is not None or params.test_root is not None:
+            raise InputError(
+                "the pool has labels of its own; set labels.file and test_root to null"
+            )
+        return [], [], {}
+    if params.file is None:
+        raise InputError(
+            "the pool has no labels of its own, and labels.file is not set; set it to a CSV of "
+            "id,label or an export of Label Studio"
+        )
+    ids = pool.train_ids
+    picks = read_picks(f"data/orders/{method}.csv", method, ids)[0]
+    test, bad_tests = {}, []
+    if params.test_root is not None:
+        test, bad_tests = read_labelled_folder(
+            params.test_root, pool.train_images, data.size_px, directory / "test_images.npy"
+        )
+    answers = read_answers(params.file)
+    finder = IdFinder(ids, read_removed("data/pool"), image_files(data, ids))
+    order = [ids[index] for index in picks]
+    found = label_pool(answers, ids, finder, order, method, test, bad_tests, params)
+    summary = {"tested_on": found.tested_on, "classes": found.class_counts}
+    return found.rows, found.problems, summary
+
+
+if __name__ == "__main__":
+    run_stage(main)
