@@ -1,0 +1,121 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zeroshot_al.exports import quote_cell
+from zeroshot_al.label_files import Answer
+from zeroshot_al.label_join import IdFinder, Problem, join_labels
+from zeroshot_al.sources.image_files import ImageFiles
+from zeroshot_al.sources.removed import Removed
+
+IDS = ("a.png", "b.png", "=c.png", "d/e.png", "'=c.png", "'q.png")
+REMOVED = Removed(
+    [{"id": "copy.png", "duplicate_of": "a.png", "kind": "exact", "distance": "0"}],
+    [],
+    [{"id": "broken.png", "reason": "the file is empty"}],
+)
+
+
+def answer(name, *labels, is_path=False):
+    return Answer(name, is_path, labels, "row 1")
+
+
+def finder(files=None):
+    return IdFinder(IDS, REMOVED, files)
+
+
+def join(*answers, classes=None, files=None):
+    labels, problems = join_labels(answers, finder(files), classes)
+    return labels, [(problem.id, problem.problem) for problem in problems]
+
+
+def test_agreed_labels_join():
+    labels, problems = join(answer("a.png", "cat"), answer("d/e.png", "dog"))
+    assert (labels, problems) == ({"a.png": "cat", "d/e.png": "dog"}, [])
+
+
+@pytest.mark.parametrize(
+    ("answers", "labels", "problems"),
+    [
+        ([answer("x.png", "cat")], {}, [("x.png", "unknown id")]),
+        ([answer("", "cat")], {}, [("", "unknown id")]),
+        ([answer("broken.png", "cat")], {}, [("broken.png", "unknown id")]),
+        ([answer("A.png", "cat")], {}, [("A.png", "unknown id")]),
+        ([answer("a.png", "cow")], {}, [("a.png", "unknown class")]),
+        ([answer("a.png", "Cat")], {}, [("a.png", "unknown class")]),
+        ([answer("a.png", "cat"), answer("a.png", "dog")], {}, [("a.png", "conflict")]),
+        ([answer("a.png", "cat"), answer("a.png", "cow")], {}, [("a.png", "conflict")]),
+        ([answer("a.png", "cat", "dog")], {}, [("a.png", "conflict")]),
+        ([answer("a.png", "cat"), answer("copy.png", "dog")], {}, [("a.png", "conflict")]),
+        ([answer("a.png", "cat")] * 2, {"a.png": "cat"}, [("a.png", "repeated")]),
+        ([answer("a.png"), answer("a.png", "cat")], {"a.png": "cat"}, []),
+        ([answer("a.png")], {}, []),
+        ([answer("copy.png", "cat")], {"a.png": "cat"}, []),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_and_left_out(answers, labels, problems):
+    assert join(*answers, classes={"cat", "dog"}) == (labels, problems)
+
+
+def test_a_rejected_file_s_reason_is_told():
+    found = finder().find(answer("broken.png", "cat"))
+    assert found == Problem("broken.png", "unknown id", "row 1: the file is empty")
+
+
+def test_ids_are_taken_as_they_are_and_as_order_csv_writes_them():
+    for name in ("a.png", "d/e.png", "=c.png", "'q.png", "''q.png", "''=c.png"):
+        found = finder().find(answer(name))
+        assert found in IDS
+        assert name in (found, quote_cell(found))
+    # Both an id and another id's form in order.csv.
+    assert finder().find(answer("'=c.png")).problem == "unknown id"
+    # No form of b.png: order.csv would not quote it.
+    assert finder().find(answer("'b.png")).problem == "unknown id"
+
+
+def test_paths_are_absolute_or_relative_to_the_folder(tmp_path):
+    real = tmp_path / "photos"
+    (real / "d").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(real)
+    files = ImageFiles(real, {name: str(real / name) for name in IDS})
+    for name in (
+        "d/e.png",
+        "./d/../d/e.png",
+        str(real / "d/e.png"),
+        str(tmp_path / "link/d/e.png"),
+    ):
+        assert finder(files).find(answer(name, is_path=True)) == "d/e.png"
+    assert finder(files).find(answer(str(real / "copy.png"), is_path=True)) == "a.png"
+    for name in ("e.png", str(tmp_path / "a.png"), "../a.png", str(tmp_path)):
+        assert finder(files).find(answer(name, is_path=True)).problem == "unknown id"
+    assert "have no files; give ids" in finder().find(answer("a.png", is_path=True)).detail
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from((*IDS, "copy.png", "broken.png", "", "a", "A.png", "'b.png")),
+            st.lists(st.sampled_from(("cat", "dog", "cow", "")), max_size=2),
+        ),
+        max_size=12,
+    )
+)
+def test_nothing_is_guessed(given_answers):
+    """Every label used was given to that image, by all who gave one; every other one is told."""
+    answers = [
+        Answer(name, False, tuple(filter(None, labels)), f"row {row}")
+        for row, (name, labels) in enumerate(given_answers)
+    ]
+    labels, problems = join_labels(answers, finder(), {"cat", "dog"})
+    told = {problem.id for problem in problems if problem.problem != "repeated"}
+    for one in answers:
+        found = finder().find(one)
+        if isinstance(found, Problem):
+            assert one.name in told
+        elif one.labels:
+            assert (found in labels) != (found in told)
+            if found in labels:
+                assert set(one.labels) == {labels[found]}
+    assert set(labels.values()) <= {"cat", "dog"}
+    named = [finder().find(one) for one in answers if one.labels]
+    assert set(labels) <= {found for found in named if isinstance(found, str)}

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from zeroshot_al.errors import InputError
+from zeroshot_al.labelled_folder import read_labelled_folder
+from zeroshot_al.sources.decode import decode_image
+
+
+def make(root, name, seed):
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(root / name)
+
+
+def test_images_come_as_the_pool_s_do_and_what_cannot_is_told(tmp_path):
+    root, out = tmp_path / "tests", tmp_path / "test_images.npy"
+    for seed, name in enumerate(
+        ("dog/deep/1.png", "cat/2.png", "cat/1.png", "stray.png", "cat/3.png")
+    ):
+        make(root, name, seed)
+    (root / "dog/0.jpg").write_bytes(b"")
+    pool = np.stack([decode_image(root / "cat/2.png", 8), np.zeros((8, 8, 3), np.uint8)])
+    labels, problems = read_labelled_folder(root, pool, 8, out)
+    assert list(labels.items()) == [
+        ("cat/1.png", "cat"), ("cat/3.png", "cat"), ("dog/deep/1.png", "dog"),
+    ]  # fmt: skip
+    expected = [decode_image(root / name, 8) for name in labels]
+    assert np.array_equal(np.load(out), expected)
+    assert [(p.id, p.problem, p.detail) for p in problems] == [
+        ("cat/2.png", "test image", "equal to an image of the pool"),
+        ("dog/0.jpg", "test image", "the file is empty"),
+        ("stray.png", "test image", "outside of the class folders"),
+    ]
+
+
+def test_a_folder_without_a_test_image_is_refused(tmp_path):
+    pool = np.zeros((1, 8, 8, 3), np.uint8)
+    with pytest.raises(InputError, match=r"labels.test_root .*gone' is not a folder"):
+        read_labelled_folder(tmp_path / "gone", pool, 8, tmp_path / "out.npy")
+    with pytest.raises(
+        InputError, match=r"no test image in a class folder \(the folder is empty\)"
+    ):
+        read_labelled_folder(tmp_path, pool, 8, tmp_path / "out.npy")
+    make(tmp_path, "a.png", 0)
+    with pytest.raises(InputError, match=r"\(a.png: outside of the class folders\); put them into"):
+        read_labelled_folder(tmp_path, pool, 8, tmp_path / "out.npy")
