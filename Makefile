@@ -31,7 +31,7 @@ train: .venv/installed  ## a classifier on the labels of those images, in the fi
 	@# Forced, because DVC does not watch a file outside of the project.
 	dvc exp run --force --single-item -S $(call quoted,profiles.folder.labels.file,$(LABELS)) \
 	    $(SET) labels
-	dvc exp run train_budget
+	dvc exp run train_budget@$$(sed -n 's/^budget: //p' params.yaml)
 
 test: .venv/installed-dev lint  ## all tests, on 2 cores in minutes
 	pytest -m "not slow"
