@@ -7,6 +7,8 @@ Params  budget, profiles.<profile>.{annotate, data}
 Paper   not in it: what comes after its order
 """
 
+from dataclasses import replace
+
 from zeroshot_al._kcenter_input import canonical_rows
 from zeroshot_al.annotation import (
     AnnotateParams,
@@ -17,7 +19,7 @@ from zeroshot_al.annotation import (
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import atomic_path, read_npy, replaced_directory
 from zeroshot_al.gallery import render_gallery
-from zeroshot_al.orders import ZERO_SHOT
+from zeroshot_al.orders import choose_method
 from zeroshot_al.overview import make_overview
 from zeroshot_al.params import load_experiment, load_section
 from zeroshot_al.pool import load_pool
@@ -32,18 +34,16 @@ def main() -> None:
     budget = load_experiment().budget
     params = load_section("annotate", AnnotateParams)
     data = load_section("data", DataParams)
-    if params.method not in ZERO_SHOT:
-        raise InputError(
-            f"method {params.method!r} of annotate must be one of {', '.join(ZERO_SHOT)}"
-        )
     pool = load_pool("data/pool")
     removed = read_removed("data/pool")
-    order, radii = read_order(f"data/orders/{params.method}.csv", params.method, pool.train_ids)
+    method = choose_method(params.method, "data/orders", pool.train_ids)
+    params = replace(params, method=method)
+    order, radii = read_order(f"data/orders/{method}.csv", method, pool.train_ids)
     if budget > len(order):
         raise InputError(
             f"budget {budget} exceeds the order of {len(order)}; lower it in params.yaml"
         )
-    embeddings = read_npy(f"data/embeddings/{params.method}.npy", memory_map=True)
+    embeddings = read_npy(f"data/embeddings/{method}.npy", memory_map=True)
     rows = canonical_rows(embeddings[: pool.n_train])
     files = image_files(data, pool.train_ids)
     picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, files)
@@ -54,7 +54,7 @@ def main() -> None:
             directory,
             picks,
             pool.images[order[:budget]] if written else None,
-            f"label-first-{params.method}",
+            f"label-first-{method}",
             "annotate" if files is None else files.folder.name,
         )
         with atomic_path(directory / "gallery.html") as temporary:

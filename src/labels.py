@@ -16,7 +16,7 @@ from zeroshot_al.label_files import read_answers
 from zeroshot_al.label_join import REPORT_HEADER, IdFinder
 from zeroshot_al.labelled_folder import read_labelled_folder
 from zeroshot_al.labelling import LabelsParams, label_pool
-from zeroshot_al.orders import read_picks
+from zeroshot_al.orders import choose_method, read_picks
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import HEADER, Pool, load_pool
 from zeroshot_al.sources import DataParams
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def join(
-    params: LabelsParams, data: DataParams, method: str, pool: Pool, directory: Path
+    params: LabelsParams, data: DataParams, method: str | None, pool: Pool, directory: Path
 ) -> tuple[list, list, dict]:
     """Return the rows of both CSVs and the summary; write the test folder's images."""
     if pool.is_labelled:
@@ -55,6 +55,7 @@ def join(
             "id,label or an export of Label Studio"
         )
     ids = pool.train_ids
+    method = choose_method(method, "data/orders", ids)
     picks = read_picks(f"data/orders/{method}.csv", method, ids)[0]
     test, bad_tests = {}, []
     if params.test_root is not None:

@@ -37,8 +37,8 @@ class AnnotateParams:
 
     Parameters
     ----------
-    method : str
-        Whose order is annotated: one of `orders.ZERO_SHOT`.
+    method : str or None
+        Whose order is annotated: one of `orders.ZERO_SHOT`; None if only one is active.
     write_images : bool
         Write the picks as PNG files if the pool's images have no files of their own.
     n_neighbours : int
@@ -53,7 +53,7 @@ class AnnotateParams:
         Of the random orders, the samples and the map.
     """
 
-    method: str
+    method: str | None
     write_images: bool
     n_neighbours: int
     n_clusters: int

@@ -96,3 +96,25 @@ def read_zero_shot_orders(directory: str | Path, pool_ids: Sequence[str]) -> dic
     if not orders:
         raise InputError(f"none of the orders in {directory} holds a pick; run kcenter_order")
     return orders
+
+
+def choose_method(method: str | None, directory: str | Path, pool_ids: Sequence[str]) -> str:
+    """Return the zero-shot method whose order is used: the one given, else the one active.
+
+    Raises
+    ------
+    InputError
+        If the method given is not active, or if none is given and several are.
+    """
+    active = list(read_zero_shot_orders(directory, pool_ids))
+    if method is None and len(active) > 1:
+        raise InputError(
+            f"annotate.method is null, and {directory} holds the orders of {', '.join(active)}; "
+            "name one of them in params.yaml"
+        )
+    if method not in (None, *active):
+        raise InputError(
+            f"annotate.method {method!r} has no order in {directory}; "
+            f"set it to {' or '.join(active)} in params.yaml"
+        )
+    return method or active[0]

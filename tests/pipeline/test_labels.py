@@ -35,7 +35,8 @@ def annotated(fresh_project, tmp_path_factory):
     project, root = fresh_project("labels"), tmp_path_factory.mktemp("labels") / "photos"
     class_of = make_photos(root, N_IMAGES, seed=0)
     settings = {
-        "data.root": str(root), "data.size_px": SIDE, "annotate.n_random": 2,
+        "data.root": str(root), "data.size_px": SIDE, "annotate.method": "simclr",
+        "annotate.n_random": 2,
         "annotate.n_clusters": 2, "annotate.map_points": 60, "classifier.steps": 30,
         "classifier.width": 1, "classifier.warmup_steps": 2, "classifier.batch_size": 32,
         "classifier.crop_px": SIDE, "classifier.pad_px": 1, "classifier.cutout_px": 4,
@@ -86,7 +87,7 @@ def test_labels_of_all_picks_train_a_classifier(annotated, tmp_path):
     assert "report.csv: nothing" in told
     told = stage(project, "train_budget", str(BUDGET))
     assert "trained on 32 labels, tested on 8 held-out labels" in told
-    assert f"of the first {BUDGET} picks of data/orders/moco.csv have a label; not trained" in told
+    assert f"of the first {BUDGET} picks of the order of moco have a label; not trained" in told
     found = metrics(project, BUDGET)
     assert found["moco"] == []
     (run,) = found["simclr"]
@@ -120,7 +121,7 @@ def test_a_test_folder_and_labels_with_every_problem(annotated, tmp_path):
         (order[5], "missing"),
     ]  # fmt: skip
     told = stage(project, "train_budget", str(BUDGET))
-    assert f"27 of the first {BUDGET} picks of data/orders/simclr.csv have a label" in told
+    assert f"27 of the first {BUDGET} picks of the order of simclr have a label" in told
     assert "rank 1 is the first without" in told
     assert metrics(project, BUDGET) == {"moco": [], "simclr": []}
     label(project, *annotated[1:], 30, table)

@@ -40,6 +40,7 @@ def make_workspace(root, ids, **annotate_params):
             for rank, (index, radius) in enumerate(zip(found.order, found.radius, strict=True))
         ]
         write_csv(root / f"data/orders/{method}.csv", ("rank", "index", "id", "radius"), rows)
+    write_csv(root / "data/orders/pretrained.csv", ("rank", "index", "id", "radius"), [])
     set_params(root, **annotate_params)
     return [row[2] for row in rows]
 
@@ -181,7 +182,11 @@ def test_a_labelled_image_that_the_pool_lacks_is_refused(workspace):
     ("change", "message"),
     [
         ({"budget": 41}, "budget 41 exceeds the order of 40"),
-        ({"method": "coreset"}, "method 'coreset' of annotate must be one of moco, simclr"),
+        ({"method": "coreset"}, "annotate.method 'coreset' has no order in data/orders; set it to"),
+        (
+            {"method": None},
+            "method is null, and data/orders holds the orders of moco, simclr; name",
+        ),
         ({"n_neighbours": 40}, "n_neighbours 40 must be from 1 to 39"),
     ],
 )
