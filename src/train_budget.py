@@ -34,7 +34,7 @@ def main(budget: int) -> None:
     orders = {
         method: picks
         for method, order in active.items()
-        if (picks := first_picks(pool, order, budget, f"the order of {method}")) is not None
+        if (picks := first_picks(pool, order, budget, f"data/orders/{method}.csv")) is not None
     }
     code = fingerprint(
         params, pool.images, pool.train_labels, pool.test_images, pool.test_labels, *orders.values()

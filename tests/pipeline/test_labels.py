@@ -87,7 +87,7 @@ def test_labels_of_all_picks_train_a_classifier(annotated, tmp_path):
     assert "report.csv: nothing" in told
     told = stage(project, "train_budget", str(BUDGET))
     assert "trained on 32 labels, tested on 8 held-out labels" in told
-    assert f"of the first {BUDGET} picks of the order of moco have a label; not trained" in told
+    assert f"of the first {BUDGET} picks of data/orders/moco.csv have a label; not trained" in told
     found = metrics(project, BUDGET)
     assert found["moco"] == []
     (run,) = found["simclr"]
@@ -121,7 +121,7 @@ def test_a_test_folder_and_labels_with_every_problem(annotated, tmp_path):
         (order[5], "missing"),
     ]  # fmt: skip
     told = stage(project, "train_budget", str(BUDGET))
-    assert f"27 of the first {BUDGET} picks of the order of simclr have a label" in told
+    assert f"27 of the first {BUDGET} picks of data/orders/simclr.csv have a label" in told
     assert "rank 1 is the first without" in told
     assert metrics(project, BUDGET) == {"moco": [], "simclr": []}
     label(project, *annotated[1:], 30, table)
