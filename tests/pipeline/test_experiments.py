@@ -126,8 +126,8 @@ def test_a_budget_outside_the_list_is_trained_as_well(runner):
 @pytest.mark.parametrize(
     ("changed", "stages"),
     [
-        ("moco.temperature=0.3", {"pretrain_moco", "embed", "kcenter_order"}),
-        ("kcenter.n_initial=5", {"kcenter_order"}),
+        ("moco.temperature=0.3", {"pretrain_moco", "embed", "kcenter_order", "labels"}),
+        ("kcenter.n_initial=5", {"kcenter_order", "labels"}),
     ],
 )
 def test_a_param_before_the_orders_spares_what_does_not_use_them(runner, changed, stages):
@@ -148,7 +148,7 @@ def test_an_edited_module_makes_its_importers_stale_and_no_other(runner, monkeyp
     # In this process: what `dvc status` says, without its start.
     monkeypatch.chdir(runner.project.root)
     assert Repo().status() == {}
-    stages = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"}
+    stages = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order", "labels"}
     stages |= TRAINED | BASELINES | BY_BUDGET
     for name in ("moco", "wide_resnet", "curves", "sources/class_folders", "errors", "tables"):
         module = f"src/zeroshot_al/{name}.py"
