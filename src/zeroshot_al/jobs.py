@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from zeroshot_al.cores import n_cores
+from zeroshot_al.interrupts import interrupts_deferred
 
 _steps_done: Any = None  # set in each worker: a shared counter of finished steps
 
@@ -51,8 +52,9 @@ def run_jobs(
         with ProcessPoolExecutor(
             n_workers, context, initializer=_start_worker, initargs=(counter,)
         ) as pool:
-            futures = [pool.submit(_run, function, job) for job in jobs]
             try:
+                with interrupts_deferred():
+                    futures = [pool.submit(_run, function, job) for job in jobs]
                 pending = set(futures)
                 while pending:
                     done, pending = wait(pending, timeout=0.5)

@@ -6,7 +6,7 @@ import pytest
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import write_csv, write_json, write_npy
 from zeroshot_al.pool import Pool, write_pool
-from zeroshot_al.training_pool import load_training_pool
+from zeroshot_al.training_pool import first_picks, load_training_pool
 
 IDS = tuple(f"{i}.png" for i in range(6))
 ROWS = [("0.png", "train", "dog"), ("1.png", "test", "cat"), ("2.png", "train", "cat"),
@@ -41,24 +41,24 @@ def test_a_test_folder_is_the_test(tmp_path):
     assert pool.train_labels.tolist() == [2, -1, 0, -1, 2, -1]
     assert np.array_equal(pool.test_images, test_images)
     assert pool.test_labels.tolist() == [1, 0]
-    assert pool.first_picks([0, 2, 4], 3, "order").tolist() == [0, 2, 4]
+    assert first_picks(pool, [0, 2, 4], 3, "order").tolist() == [0, 2, 4]
 
 
 def test_only_picks_that_are_all_labelled_are_trained_on(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     pool, _ = make(tmp_path)
     order = [2, 1, 0, 3, 4, 5]
-    assert pool.first_picks(order, 3, "order").tolist() == [2, 0]
+    assert first_picks(pool, order, 3, "order").tolist() == [2, 0]
     assert not caplog.messages
-    assert pool.first_picks(order, 5, "order") is None
+    assert first_picks(pool, order, 5, "order") is None
     assert caplog.messages == [
         "budget 5: 4 of the first 5 picks of order have a label; not trained, rank 3 is the first "
         "without"
     ]
     # An order that ends before the budget.
-    assert pool.first_picks([0, 1, 2], 9, "order") is None
+    assert first_picks(pool, [0, 1, 2], 9, "order") is None
     assert "3 of the first 9 picks of order have a label; not trained, rank 3" in caplog.messages[1]
-    assert pool.first_picks([1, 2], 1, "order") is None
+    assert first_picks(pool, [1, 2], 1, "order") is None
     assert "all picks of order are held out" in caplog.messages[2]
 
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from zeroshot_al.cores import n_cores
 from zeroshot_al.errors import InputError
+from zeroshot_al.interrupts import interrupts_deferred
 from zeroshot_al.sources.canonical import reorder_rows
 from zeroshot_al.sources.decode import RejectedError, decode_image
 from zeroshot_al.sources.duplicates import Signatures, signatures
@@ -108,7 +109,8 @@ def decode_files(
         ProcessPoolExecutor(n_workers, context, _start_worker, (task,)) as pool,
     ):
         try:
-            futures = [pool.submit(_decode_block, start, block) for start in starts]
+            with interrupts_deferred():
+                futures = [pool.submit(_decode_block, start, block) for start in starts]
             for future in as_completed(futures):
                 start, reasons, digests, found = future.result()
                 rows = slice(start, start + len(reasons))
