@@ -1,0 +1,62 @@
+"""Ranks: the processes that share one stage's work, on one machine or several.
+
+A function that can share its work takes a `Ranks`; `ALONE`, the default everywhere, is a plain
+process. Never the global state of `torch.distributed`: a training that one rank does by itself must
+not wait for the others.
+"""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which of how many processes this is.
+
+    Parameters
+    ----------
+    rank, n_ranks
+        With more than one, the default process group of `torch.distributed` is set up. Every
+        method below is then collective: all ranks call it, in the same order.
+    """
+
+    rank: int = 0
+    n_ranks: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this rank writes the files and tells the progress."""
+        return self.rank == 0
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """Return the tensor of every rank, by rank; all of one shape and type."""
+        if self.n_ranks == 1:
+            return [tensor]
+        gathered = [torch.empty_like(tensor) for _ in range(self.n_ranks)]
+        dist.all_gather(gathered, tensor.contiguous())
+        return gathered
+
+    def gather_rows(self, tensor: Tensor) -> list[Tensor]:
+        """Return the tensor of every rank, by rank; the first axis may differ in length."""
+        if self.n_ranks == 1:
+            return [tensor]
+        length = torch.tensor([len(tensor)], device=tensor.device)
+        lengths = torch.cat(self.gather(length)).tolist()
+        padded = tensor.new_zeros((max(lengths), *tensor.shape[1:]))
+        padded[: len(tensor)] = tensor
+        parts = self.gather(padded)
+        return [part[:length] for part, length in zip(parts, lengths, strict=True)]
+
+    def gather_json(self, value: object) -> list:
+        """Return the value of every rank, by rank: what JSON can hold, and no pickle."""
+        encoded = np.frombuffer(json.dumps(value).encode(), dtype=np.uint8).copy()
+        parts = self.gather_rows(torch.from_numpy(encoded))
+        return [json.loads(part.numpy().tobytes()) for part in parts]
+
+
+ALONE = Ranks()
