@@ -6,13 +6,12 @@ Label Studio's "Raw JSON format of completed tasks" and its exports JSON and JSO
 label-studio-sdk 2.1.2 writes them.
 """
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import NamedTuple
 
 from zeroshot_al.errors import InputError
+from zeroshot_al.user_files import parse_table, read_text
 
 CONTROL = "label"  # name of the <Choices> in label_studio_config.xml
 COLUMNS = ("image_id", "id", "path")  # that can name an image, the first that is filled
@@ -54,27 +53,12 @@ def read_answers(path: str | Path) -> list[Answer]:
         If the file cannot be read or is neither.
     """
     path = Path(path).expanduser()
-    try:
-        # newline="": a file name may hold a carriage return. -sig: spreadsheets mark UTF-8.
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            text = file.read()
-    except OSError as error:
-        raise InputError(
-            f"labels.file {str(path)!r} cannot be read ({error.strerror}); change it"
-        ) from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+    text = read_text(path, "labels.file")
     return (_from_json if path.suffix.lower() == ".json" else _from_csv)(text, path)
 
 
 def _from_csv(text: str, path: Path) -> list[Answer]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        rows = list(reader)
-    except csv.Error as error:
-        line = reader.line_num + 1
-        raise InputError(f"{path} is not CSV near its line {line} ({error})") from None
-    found = reader.fieldnames or []
+    found, rows = parse_table(text, path)
     # Label Studio's own CSV has its task numbers as `id`.
     columns = [column for column in COLUMNS if column in found]
     if CONTROL not in found or not columns:

@@ -1,13 +1,12 @@
 """Files in which the user lists ids or paths: one a line, or a column of a CSV."""
 
-import csv
-import io
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from zeroshot_al.errors import InputError
 from zeroshot_al.sources.folder import Candidates
+from zeroshot_al.user_files import parse_table, read_text
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +27,9 @@ def read_ids(path: str | Path, option: str) -> list[str]:
     """
     path = Path(path).expanduser()
     if path.suffix.lower() == ".csv":
-        return [row["id"] for row in _read_rows(path, ("id",), option)]
+        return [row["id"] for row in _read_rows(path, "id", option)]
     # Not str.splitlines, which splits at a dozen characters that a file name may hold.
-    lines = (line.removesuffix("\r") for line in _read_text(path, option).split("\n"))
+    lines = (line.removesuffix("\r") for line in read_text(path, f"data.{option}").split("\n"))
     return [line for line in lines if line]
 
 
@@ -47,7 +46,7 @@ def read_paths(path: str | Path) -> Candidates:
     """
     path = Path(path).expanduser()
     found = Candidates()
-    for line, row in enumerate(_read_rows(path, ("path",), "root"), start=1):
+    for line, row in enumerate(_read_rows(path, "path", "root"), start=1):
         name = row["path"] if row.get("id") is None else row["id"]
         if not name:
             raise InputError(f"image {line} of {path} has no id; fill its columns")
@@ -116,30 +115,11 @@ def labelled_ids(
     return found
 
 
-def _read_text(path: Path, option: str) -> str:
-    try:
-        # newline="": a file name may hold a carriage return.
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return file.read()
-    except OSError as error:
-        raise InputError(
-            f"data.{option} {str(path)!r} cannot be read ({error.strerror}); change it"
-        ) from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
-
-
-def _read_rows(path: Path, columns: Iterable[str], option: str) -> list[dict[str, str]]:
-    reader = csv.DictReader(io.StringIO(_read_text(path, option), newline=""), strict=True)
-    try:
-        rows = list(reader)
-    except csv.Error as error:
-        line = reader.line_num + 1
-        raise InputError(f"{path} is not CSV near its line {line} ({error})") from None
-    for column in columns:
-        if column not in (reader.fieldnames or ()):
-            raise InputError(f"{path} has no column {column!r}; its first line must name it")
-        for number, row in enumerate(rows, start=1):
-            if row[column] is None:
-                raise InputError(f"row {number} of {path} is too short; it must hold a {column}")
+def _read_rows(path: Path, column: str, option: str) -> list[dict[str, str]]:
+    names, rows = parse_table(read_text(path, f"data.{option}"), path)
+    if column not in names:
+        raise InputError(f"{path} has no column {column!r}; its first line must name it")
+    for number, row in enumerate(rows, start=1):
+        if row[column] is None:
+            raise InputError(f"row {number} of {path} is too short; it must hold a {column}")
     return rows
