@@ -27,21 +27,23 @@ class Images(Dataset):
         return self._transform(image), index % 10
 
 
-def loader(dataset: Dataset, batch_size: int, n_workers: int) -> DataLoader:
-    return DataLoader(
-        dataset, batch_size, shuffle=True, drop_last=True, num_workers=n_workers,
-        persistent_workers=n_workers > 0,
-    )  # fmt: skip
-
-
-def timed(batches, step, n_warmup: int, n_steps: int, device) -> float:
+def timed(
+    images, transform, batch_size, n_workers, loss_of, optimizer, n_warmup, n_steps, device
+) -> float:
     """Seconds of `n_steps` steps after `n_warmup` others: workers and caches are then warm."""
+    batches = DataLoader(
+        Images(images, batch_size * (n_warmup + n_steps), transform), batch_size, shuffle=True,
+        drop_last=True, num_workers=n_workers, persistent_workers=n_workers > 0,
+    )  # fmt: skip
     start = 0.0
-    for index, batch in zip(range(n_warmup + n_steps), batches, strict=False):
+    for index, batch in enumerate(batches):
         if index == n_warmup:
             synchronize(device)
             start = time.perf_counter()
-        step(batch)
+        loss = loss_of(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
     synchronize(device)
     return time.perf_counter() - start
 
@@ -64,7 +66,7 @@ def lightly_loop(name, method, images, params, n_workers, n_warmup, n_steps, dev
 
     transform = SimCLRTransform(params.views.size_px, cj_strength=0.5, gaussian_blur=0.0)
     bank = (params.queue_size, params.head_dims) if name == "moco" else 0
-    loss_of = NTXentLoss(params.temperature, memory_bank_size=bank).to(device)
+    criterion = NTXentLoss(params.temperature, memory_bank_size=bank).to(device)
     method.to(device).train()
     weights = [weight for weight in method.parameters() if weight.requires_grad]
     optimizer = torch.optim.SGD(weights, lr=0.06, momentum=0.9, weight_decay=5e-4)
@@ -76,23 +78,18 @@ def lightly_loop(name, method, images, params, n_workers, n_warmup, n_steps, dev
             return batch_unshuffle(keys, order)
 
     def moco_loss(first, second):
-        return loss_of(method.head(method.encoder(first)), keys_of(second))
+        return criterion(method.head(method.encoder(first)), keys_of(second))
 
-    def step(batch):
+    def loss_of(batch):
         first, second = (view.to(device) for view in batch[0])
         if name == "moco":
             update_momentum(method.encoder, method.key_encoder, params.momentum)
             update_momentum(method.head, method.key_head, params.momentum)
-            loss = 0.5 * (moco_loss(first, second) + moco_loss(second, first))
-        else:
-            loss = loss_of(*(method.head(method.encoder(view)) for view in (first, second)))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+            return 0.5 * (moco_loss(first, second) + moco_loss(second, first))
+        return criterion(*(method.head(method.encoder(view)) for view in (first, second)))
 
-    n_samples = params.batch_size * (n_warmup + n_steps)
-    batches = loader(Images(images, n_samples, transform), params.batch_size, n_workers)
-    return timed(batches, step, n_warmup, n_steps, device)
+    loop = (images, transform, params.batch_size, n_workers, loss_of, optimizer)
+    return timed(*loop, n_warmup, n_steps, device)
 
 
 def plain_loop(network, images, params, n_workers, n_warmup, n_steps, device) -> float:
@@ -112,13 +109,9 @@ def plain_loop(network, images, params, n_workers, n_warmup, n_steps, device) ->
         network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4
     )
 
-    def step(batch):
+    def loss_of(batch):
         inputs, targets = (part.to(device) for part in batch)
-        loss = nn.functional.cross_entropy(network(inputs), targets)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        return nn.functional.cross_entropy(network(inputs), targets)
 
-    n_samples = params.batch_size * (n_warmup + n_steps)
-    batches = loader(Images(images, n_samples, transform), params.batch_size, n_workers)
-    return timed(batches, step, n_warmup, n_steps, device)
+    loop = (images, transform, params.batch_size, n_workers, loss_of, optimizer)
+    return timed(*loop, n_warmup, n_steps, device)

@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 from _engine_page import render
 from _machine import machine
+from _page import update_page
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "benchmarks" / "engine.json"
 sys.path.insert(0, str(ROOT / "src"))
 
 N_IMAGES, SIZE_PX, N_CLASSES = 5_000, 32, 10
@@ -251,14 +251,11 @@ def main() -> None:
         use_profile(options.profile)
         run_one(options)
         return
-    page = json.loads(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
+    new = {}
     if not options.render:
         part = measure(options)
-        page[f"{options.profile}, {part['device']}"] = part
-        PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.write_text(json.dumps(page, indent=2) + "\n", encoding="utf-8")
-    PAGE.with_suffix(".md").write_text(render(page), encoding="utf-8")
-    print(render(page))
+        new = {f"{options.profile}, {part['device']}": part}
+    update_page("engine", render, new)
 
 
 def use_profile(profile: str) -> None:

@@ -8,7 +8,6 @@ Each run replaces its own part of `docs/benchmarks/ingest.json` and renders `ing
 """
 
 import argparse
-import json
 import resource
 import statistics
 import subprocess
@@ -21,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from _ingest_page import render
 from _machine import machine
+from _page import update_page
 from PIL import Image, ImageChops, __version__
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "benchmarks" / "ingest.json"
 sys.path.insert(0, str(ROOT / "src"))
 
 CONTENDERS = ("bare, one process", "bare, all cores", "ours, all cores")
@@ -162,22 +161,18 @@ def main() -> None:
     if options.mode == "one":
         run_one(options.name, options.folder, options.size_px)
         return
-    page = json.loads(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
-    before = machine()
+    new, before = {}, machine()
     if options.mode == "small":
         part = compare(options.folder, "PNGs of 32 x 32", 32, options.repeats)
-        page["small"] = {"machine": before, **part}
+        new["small"] = {"machine": before, **part}
     elif options.mode == "photos":
         with tempfile.TemporaryDirectory() as folder:
             jobs = [(Path(folder) / f"{i:05}.jpg", i) for i in range(options.n_photos)]
             with get_context("fork").Pool() as pool:
                 pool.starmap(make_photo, jobs)
             what = "JPEGs of {} x {}".format(*PHOTO_SIZE)
-            page["photos"] = {"machine": before, **compare(folder, what, 64, options.repeats)}
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(json.dumps(page, indent=2) + "\n", encoding="utf-8")
-    PAGE.with_suffix(".md").write_text(render(page), encoding="utf-8")
-    print(render(page))
+            new["photos"] = {"machine": before, **compare(folder, what, 64, options.repeats)}
+    update_page("ingest", render, new)
 
 
 if __name__ == "__main__":

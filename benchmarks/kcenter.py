@@ -27,9 +27,9 @@ from pathlib import Path
 import numpy as np
 from _kcenter_page import PEERS, render
 from _machine import cpu_flags, machine
+from _page import update_page
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "benchmarks" / "kcenter.json"
 sys.path.insert(0, str(ROOT / "src"))
 
 
@@ -311,15 +311,12 @@ def main() -> None:
     if options.mode in ("peer", "one"):
         (run_peer if options.mode == "peer" else run_one)(options)
         return
-    page = json.loads(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
+    new = {}
     if options.mode != "render":
         before = machine_with_torch()
         part = {"speed": speed, "growth": growth, "verify": verify}[options.mode](options)
-        page[options.mode] = {"machine": before, **part}
-        PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.write_text(json.dumps(page, indent=2) + "\n", encoding="utf-8")
-    PAGE.with_suffix(".md").write_text(render(page), encoding="utf-8")
-    print(render(page))
+        new = {options.mode: {"machine": before, **part}}
+    update_page("kcenter", render, new)
 
 
 if __name__ == "__main__":
