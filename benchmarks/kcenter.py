@@ -10,8 +10,6 @@ The peers need an environment of their own, since they pin other versions of our
 `make bench` builds it and runs all of this:
 
     python benchmarks/kcenter.py speed --peers-python .venv-peers/bin/python
-
-Only the standard library and NumPy are imported at the top: the peers' python runs this file too.
 """
 
 import argparse
@@ -26,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from _kcenter_page import PEERS, render
+from _kcenter_peers import extrapolate, naive, product_floor, time_peer
 from _machine import cpu_flags, machine
 from _page import update_page
 
@@ -57,74 +56,6 @@ def seconds(call) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
-
-
-def extrapolate(picks: tuple[int, int], times: tuple[float, float], budget: int) -> float:
-    """Seconds for `budget` picks from two short runs: the set-up once, then the cost of a pick."""
-    per_pick = (times[1] - times[0]) / (picks[1] - picks[0])
-    return times[0] + per_pick * (budget - picks[0])
-
-
-# --- what is timed ------------------------------------------------------------------------------
-
-
-def naive(points, budget: int) -> None:
-    """One float32 matrix-vector product a pick, with torch and reused buffers."""
-    import torch
-
-    points = torch.from_numpy(points)
-    nearest, product = torch.full((len(points),), torch.inf), torch.empty(len(points))
-    pick = 0
-    for _ in range(budget):
-        torch.mv(points, points[pick], out=product)
-        torch.minimum(nearest, product.mul_(-2).add_(2), out=nearest)
-        nearest[pick] = -1
-        pick = int(nearest.argmax())
-
-
-def product_floor(points, budget: int, dtype: str) -> None:
-    """All points times the first `budget`, in tiles into one buffer: products and nothing else."""
-    import torch
-
-    low = torch.from_numpy(points).to(getattr(torch, dtype))
-    out = low.new_empty(1024 * 1024)
-    for rows in low.split(1024):
-        for columns in low[:budget].split(1024):
-            tile = out[: len(rows) * len(columns)].view(len(rows), len(columns))
-            torch.mm(rows, columns.T, out=tile)
-
-
-def peer(name: str, points, start: int, n_select: int) -> list[int]:
-    """The first `n_select` picks of a peer, as it is documented."""
-    if name == "scikit-activeml":
-        from skactiveml.pool import CoreSet
-
-        labels = np.full(len(points), np.nan)
-        labels[start] = 0
-        picks = CoreSet(random_state=0).query(points, labels, batch_size=n_select - 1)
-        return [start, *picks.tolist()]
-    if name == "fpsample":
-        import fpsample
-
-        return fpsample.fps_sampling(points, n_select, start_idx=start).tolist()
-    import torch
-    from anomalib.models.components.sampling.k_center_greedy import KCenterGreedy
-
-    # The half avoids losing one pick to truncation.
-    sampler = KCenterGreedy(torch.from_numpy(points), (n_select + 0.5) / len(points))
-    return [int(index) for index in sampler.select_coreset_idxs()]
-
-
-def run_peer(options: argparse.Namespace) -> None:
-    """Child process in the peers' environment: two short runs, as JSON on the last line."""
-    points = np.load(options.data, allow_pickle=False)
-    peer(options.name, points[:2000].copy(), 0, 5)  # imports and compilation
-    picks, times = [], []
-    for n_select in options.picks:
-        start = time.perf_counter()
-        picks = peer(options.name, points, options.start, n_select)
-        times.append(time.perf_counter() - start)
-    print(json.dumps({"times": times, "picks": picks}))
 
 
 # --- the modes ----------------------------------------------------------------------------------
@@ -167,28 +98,6 @@ def speed(options: argparse.Namespace) -> dict:
         row["median_s"] = statistics.median(row["runs_s"]) if row["runs_s"] else None
     shape = {"n_samples": len(points), "n_dims": points.shape[1], "budget": budget}
     return {**shape, "data": data_name(options), "repeats": options.repeats, "rows": rows}
-
-
-def time_peer(row: dict, name: str, data: Path, reference: np.ndarray, options) -> None:
-    """Add one run of a peer to its row, or why there is none."""
-    if not options.peers_python:
-        row["note"] = "missing: no --peers-python given"
-        return
-    picks = (options.peer_picks // 4, options.peer_picks)
-    command = [
-        options.peers_python, __file__, "peer", name, str(data), str(reference[0]),
-        *map(str, picks),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        row["note"] = f"missing: {reason[:120]}"
-        return
-    answer = json.loads(done.stdout.strip().splitlines()[-1])
-    row["runs_s"].append(extrapolate(picks, answer["times"], options.budget))
-    same = answer["picks"] == reference[: len(answer["picks"])].tolist()
-    agreement = f"first {picks[1]} picks {'equal ours' if same else 'differ from ours'}"
-    row["note"] = f"{PEERS[name]}; extrapolated from {picks[1]} picks; {agreement}"
 
 
 def growth(options: argparse.Namespace) -> dict:
@@ -298,18 +207,13 @@ def main() -> None:
     mode.add_argument("--precision", default="auto")
     modes.add_parser("verify", parents=[pool])
     modes.add_parser("render")
-    mode = modes.add_parser("peer", help="internal: run one peer")
-    mode.add_argument("name", choices=PEERS)
-    mode.add_argument("data")
-    mode.add_argument("start", type=int)
-    mode.add_argument("picks", type=int, nargs=2)
     mode = modes.add_parser("one", help="internal: one run of growth")
     for name in ("n_samples", "n_dims", "budget"):
         mode.add_argument(name, type=int)
     mode.add_argument("precision")
     options = parser.parse_args()
-    if options.mode in ("peer", "one"):
-        (run_peer if options.mode == "peer" else run_one)(options)
+    if options.mode == "one":
+        run_one(options)
         return
     new = {}
     if options.mode != "render":
