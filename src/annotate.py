@@ -10,16 +10,11 @@ Paper   not in it: what comes after its order
 from dataclasses import replace
 
 from zeroshot_al._kcenter_input import canonical_rows
-from zeroshot_al.annotation import (
-    AnnotateParams,
-    make_picks,
-    read_order,
-    write_exports,
-)
+from zeroshot_al.annotation import AnnotateParams, make_picks, write_exports
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import atomic_path, read_npy, replaced_directory
 from zeroshot_al.gallery import render_gallery
-from zeroshot_al.orders import choose_method
+from zeroshot_al.orders import choose_order
 from zeroshot_al.overview import make_overview
 from zeroshot_al.params import load_experiment, load_section
 from zeroshot_al.pool import load_pool
@@ -36,9 +31,9 @@ def main() -> None:
     data = load_section("data", DataParams)
     pool = load_pool("data/pool")
     removed = read_removed("data/pool")
-    method = choose_method(params.method, "data/orders", pool.train_ids)
+    chosen = choose_order(params.method, "data/orders", pool.train_ids)
+    method, order, radii = chosen.method, chosen.picks, chosen.radii
     params = replace(params, method=method)
-    order, radii = read_order(f"data/orders/{method}.csv", method, pool.train_ids)
     if budget > len(order):
         raise InputError(
             f"budget {budget} exceeds the order of {len(order)}; lower it in params.yaml"

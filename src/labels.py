@@ -16,7 +16,7 @@ from zeroshot_al.label_files import read_answers
 from zeroshot_al.label_join import REPORT_HEADER, IdFinder
 from zeroshot_al.labelled_folder import read_labelled_folder
 from zeroshot_al.labelling import LabelsParams, label_pool
-from zeroshot_al.orders import choose_method, read_picks
+from zeroshot_al.orders import choose_order
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import HEADER, Pool, load_pool
 from zeroshot_al.sources import DataParams
@@ -55,8 +55,7 @@ def join(
             "id,label or an export of Label Studio"
         )
     ids = pool.train_ids
-    method = choose_method(method, "data/orders", ids)
-    picks = read_picks(f"data/orders/{method}.csv", method, ids)[0]
+    chosen = choose_order(method, "data/orders", ids)
     test, bad_tests = {}, []
     if params.test_root is not None:
         test, bad_tests = read_labelled_folder(
@@ -64,8 +63,8 @@ def join(
         )
     answers = read_answers(params.file)
     finder = IdFinder(ids, read_removed("data/pool"), image_files(data, ids))
-    order = [ids[index] for index in picks]
-    found = label_pool(answers, ids, finder, order, method, test, bad_tests, params)
+    order = [ids[index] for index in chosen.picks]
+    found = label_pool(answers, ids, finder, order, chosen.method, test, bad_tests, params)
     summary = {"tested_on": found.tested_on, "classes": found.class_counts}
     return found.rows, found.problems, summary
 

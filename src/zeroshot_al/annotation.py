@@ -20,8 +20,7 @@ from zeroshot_al.exports import (
     order_rows,
     plain_list,
 )
-from zeroshot_al.files import atomic_path, read_csv, write_csv, write_json
-from zeroshot_al.orders import read_picks
+from zeroshot_al.files import atomic_path, write_csv, write_json
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources.decode import RejectedError, upright_size_px
 from zeroshot_al.sources.image_files import ImageFiles
@@ -60,28 +59,6 @@ class AnnotateParams:
     n_random: int
     map_points: int
     seed: int
-
-
-def read_order(
-    path: str | Path, method: str, pool_ids: Sequence[str]
-) -> tuple[list[int], np.ndarray]:
-    """Read one zero-shot order.
-
-    Returns
-    -------
-    list of int
-        Pool indices by rank.
-    ndarray of shape (n_ordered,), float64
-        Radius of each.
-
-    Raises
-    ------
-    InputError
-        As `read_picks`.
-    """
-    order = read_picks(path, method, pool_ids)[0]
-    rows = read_csv(path, ("rank", "index", "id", "radius"))
-    return order, np.array([float(row["radius"]) for row in rows])
 
 
 def make_picks(

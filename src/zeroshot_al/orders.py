@@ -1,7 +1,11 @@
 """Orders of the pool: the files that the stages write, and how they are read back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import read_csv, write_csv
@@ -60,23 +64,62 @@ def read_picks(path: str | Path, method: str, pool_ids: Sequence[str]) -> dict[i
     InputError
         If the file is missing, an id is not the one at its index, or ranks have gaps.
     """
-    one_order = method in ZERO_SHOT
-    header = HEADER if one_order else SEEDED_HEADER
     orders: dict[int, list[int]] = {}
-    for row in read_csv(path, header):
+    for row in _checked_rows(path, method, pool_ids):
+        orders.setdefault(int(row.get("seed", 0)), []).append(int(row["index"]))
+    if not orders and method not in ZERO_SHOT:
+        raise InputError(f"{path} holds no order; run the stage that writes it")
+    return orders
+
+
+def _checked_rows(
+    path: str | Path, method: str, pool_ids: Sequence[str]
+) -> Iterator[dict[str, str]]:
+    n_picks: Counter[str | None] = Counter()
+    for row in read_csv(path, HEADER if method in ZERO_SHOT else SEEDED_HEADER):
         if None in row.values():
             raise InputError(f"{path} ends inside a line; make the order anew")
-        picks = orders.setdefault(int(row.get("seed", 0)), [])
-        rank, index = int(row["rank"]), int(row["index"])
-        if rank != len(picks):
-            raise InputError(f"rank {rank} of {path} should be {len(picks)}; make the order anew")
+        rank, index, seed = int(row["rank"]), int(row["index"]), row.get("seed")
+        if rank != n_picks[seed]:
+            raise InputError(
+                f"rank {rank} of {path} should be {n_picks[seed]}; make the order anew"
+            )
         if not 0 <= index < len(pool_ids) or pool_ids[index] != row["id"]:
             raise InputError(
                 f"index {index} of {path} is not {row['id']!r} in the pool; make the order anew"
             )
-        picks.append(index)
-    if not orders and not one_order:
-        raise InputError(f"{path} holds no order; run the stage that writes it")
+        n_picks[seed] += 1
+        yield row
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroShotOrder:
+    """A zero-shot method's order of the pool.
+
+    Parameters
+    ----------
+    method : str
+    picks : list of int, length n_ordered
+        Pool indices by rank.
+    radii : ndarray of shape (n_ordered,), float64
+        Distance of each to the nearest earlier pick.
+    """
+
+    method: str
+    picks: list[int]
+    radii: np.ndarray
+
+
+def _read_zero_shot_orders(directory: str | Path, pool_ids: Sequence[str]) -> list[ZeroShotOrder]:
+    orders = []
+    for method in ZERO_SHOT:
+        rows = list(_checked_rows(Path(directory, f"{method}.csv"), method, pool_ids))
+        if rows:
+            picks = [int(row["index"]) for row in rows]
+            radii = np.array([float(row["radius"]) for row in rows])
+            orders.append(ZeroShotOrder(method, picks, radii))
+    if not orders:
+        raise InputError(f"none of the orders in {directory} holds a pick; run kcenter_order")
     return orders
 
 
@@ -88,25 +131,21 @@ def read_zero_shot_orders(directory: str | Path, pool_ids: Sequence[str]) -> dic
     InputError
         As `read_picks`, or if no method is active.
     """
-    orders = {
-        method: picks[0]
-        for method in ZERO_SHOT
-        if (picks := read_picks(Path(directory, f"{method}.csv"), method, pool_ids))
-    }
-    if not orders:
-        raise InputError(f"none of the orders in {directory} holds a pick; run kcenter_order")
-    return orders
+    return {order.method: order.picks for order in _read_zero_shot_orders(directory, pool_ids)}
 
 
-def choose_method(method: str | None, directory: str | Path, pool_ids: Sequence[str]) -> str:
-    """Return the zero-shot method whose order is used: the one given, else the one active.
+def choose_order(
+    method: str | None, directory: str | Path, pool_ids: Sequence[str]
+) -> ZeroShotOrder:
+    """Return the order of the zero-shot method given, else that of the one active.
 
     Raises
     ------
     InputError
-        If the method given is not active, or if none is given and several are.
+        As `read_zero_shot_orders`; if the method given is not active, or if none is given and
+        several are.
     """
-    active = list(read_zero_shot_orders(directory, pool_ids))
+    active = {order.method: order for order in _read_zero_shot_orders(directory, pool_ids)}
     if method is None and len(active) > 1:
         raise InputError(
             f"annotate.method is null, and {directory} holds the orders of {', '.join(active)}; "
@@ -117,4 +156,4 @@ def choose_method(method: str | None, directory: str | Path, pool_ids: Sequence[
             f"annotate.method {method!r} has no order in {directory}; "
             f"set it to {' or '.join(active)} in params.yaml"
         )
-    return method or active[0]
+    return active[method or next(iter(active))]
