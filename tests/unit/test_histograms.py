@@ -177,9 +177,9 @@ def test_any_number_of_classes_is_drawn(n_classes, tmp_path):
 
 def test_templates_draw_the_methods_as_the_pictures_do():
     curves = json.loads((TEMPLATES / "learning_curves.json").read_text())
-    assert curves["encoding"]["color"]["scale"] == {
-        "domain": [method.name for method in METHODS],
-        "range": [method.color for method in METHODS],
-    }
+    # By a column of the data, so that the legend lists the methods that were run.
+    assert curves["encoding"]["color"]["scale"] == {"range": {"field": "color"}}
+    colors = ", ".join(f"{method.name}: '{method.color}'" for method in METHODS)
+    assert f"{{{colors}}}[datum.method]" in [step.get("calculate") for step in curves["transform"]]
     histograms = json.loads((TEMPLATES / "class_histograms.json").read_text())
     assert histograms["facet"]["sort"] == [method.name for method in METHODS]
