@@ -12,8 +12,22 @@ export GIT_COMMITTER_EMAIL ?= $(GIT_AUTHOR_EMAIL)
 # In a temporary workspace an experiment finds its raw data here all the same.
 export ZEROSHOT_AL_DATA ?= $(CURDIR)/data/raw
 
-# A path for -S: quoted for Hydra, and for the shell.
-quoted = '$(1)="$(subst ','\'',$(2))"'
+# What is given for these is text: without this, make would run a $(shell ...) in it.
+override ROOT := $(value ROOT)
+override LABELS := $(value LABELS)
+override BUDGET := $(value BUDGET)
+
+define newline
+
+
+endef
+# A path for -S, given in the variable $(2): quoted for Hydra, and for the shell.
+path = '$(1)="$(subst ','\'',$(subst ",\",$(call checked,$(2))))"'
+checked = $(or $($(1)),$(error $(1) is not given; see the README))$(if $(or $(findstring \
+    $(newline),$($(1))),$(findstring \$(empty),$($(1))),$(findstring $${,$($(1)))),$(error \
+    $(1) holds a line break, a backslash or $${, which DVC's -S cannot carry; rename the path))
+number = $(if $(or $(findstring $(newline),$(1)),$(shell printf %s '$(subst ','\'',$(1))' \
+    | tr -d 0-9)),,$(1))
 
 .PHONY: demo annotate train test lint repro bench clean
 
@@ -23,15 +37,16 @@ demo: .venv/installed  ## the whole pipeline on scikit-learn's digits, minutes, 
 	python scripts/show_results.py --experiment demo
 
 annotate: .venv/installed  ## which BUDGET of the images in ROOT to label first
-	dvc exp run -S profile=folder -S budget=$(BUDGET) \
-	    -S $(call quoted,profiles.folder.data.root,$(ROOT)) $(SET) annotate
+	dvc exp run -S profile=folder \
+	    -S budget=$(or $(call number,$(BUDGET)),$(error BUDGET must be a number, such as 500)) \
+	    -S $(call path,profiles.folder.data.root,ROOT) $(SET) annotate
 	@echo "Look at data/annotate/gallery.html; it tells how to import the picks into a labelling tool."
 
 train: .venv/installed  ## a classifier on the labels of those images, in the file LABELS
 	@# Forced, because DVC does not watch a file outside of the project.
-	dvc exp run --force --single-item -S $(call quoted,profiles.folder.labels.file,$(LABELS)) \
+	dvc exp run --force --single-item -S $(call path,profiles.folder.labels.file,LABELS) \
 	    $(SET) labels
-	dvc exp run train_budget@$$(sed -n 's/^budget: //p' params.yaml)
+	dvc exp run "train_budget@$$(sed -n 's/^budget: //p' params.yaml)"
 
 test: .venv/installed-dev lint  ## all tests, on 2 cores in minutes
 	pytest -m "not slow"

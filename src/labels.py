@@ -35,7 +35,7 @@ def main() -> None:
         directory.mkdir(parents=True)
         rows, report, summary = join(params, data, method, pool, directory)
         write_csv(directory / "labels.csv", HEADER, rows)
-        write_csv(directory / "report.csv", REPORT_HEADER, report)
+        write_csv(directory / "report.csv", REPORT_HEADER, (problem.row for problem in report))
         write_json(directory / "summary.json", summary)
 
 

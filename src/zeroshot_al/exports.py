@@ -5,15 +5,12 @@ its tool keeps: Label Studio numbers tasks as they stand in the file, and has `r
 CVAT follows a manifest when the task's sorting method is "predefined"; FiftyOne keeps the order of
 its samples, and has `rank` too.
 
-**Names that a spreadsheet would run.** A cell that begins with = + - @ (or their full-width forms),
-a tab or a line break can be taken for a formula. `order.csv` puts a single quote before the id of
-such an image, as OWASP advises, and before one that begins with a single quote, so that
-`unquote_cell` gives every id back exactly: drop one leading quote. Paths need none: they begin with
-a slash, a drive's letter or `images/`. JSON runs nothing and holds the exact ids.
+`order.csv` quotes the ids that a spreadsheet would run (`spreadsheet.quote_cell`). Paths need none:
+they begin with a slash, a drive's letter or `images/`. JSON runs nothing and holds the exact ids.
 
 References
 ----------
-OWASP, "CSV Injection". CVAT's "Dataset manifest", version 1.1. Label Studio's "Basic Label Studio
+CVAT's "Dataset manifest", version 1.1. Label Studio's "Basic Label Studio
 JSON format". FiftyOne's `Dataset.from_json`.
 """
 
@@ -24,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
+from zeroshot_al.spreadsheet import quote_cell
+
 ORDER_HEADER = (
     "rank", "id", "path", "radius", "nearest_earlier", "duplicate_group", "outlier_score",
 )  # fmt: skip
-STARTS_A_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are full-width
 LABEL_CONFIG = """\
 <View>
   <Image name="image" value="$image"/>
@@ -76,16 +74,6 @@ class Pick:
     outlier_score: float
 
 
-def quote_cell(text: str) -> str:
-    """Put a single quote before a text that a spreadsheet could run, or that begins with one."""
-    return "'" + text if text.startswith((*STARTS_A_FORMULA, "'")) else text
-
-
-def unquote_cell(cell: str) -> str:
-    """Undo `quote_cell`."""
-    return cell.removeprefix("'")
-
-
 def order_rows(picks: Sequence[Pick]) -> Iterator[tuple]:
     """Make the rows of order.csv, under `ORDER_HEADER`.
 
@@ -103,11 +91,11 @@ def order_rows(picks: Sequence[Pick]) -> Iterator[tuple]:
 def plain_list(picks: Sequence[Pick]) -> str:
     """One name a line, for `xargs`, `zip -@` and the like.
 
-    A name that holds a line break, or begins with a double quote, stands as a JSON string.
+    A name that begins with a hyphen gets "./" before it: such a program would take it for an
+    option. One that holds a line break, or begins with a double quote, stands as a JSON string.
     """
-    return "".join(
-        f"{json.dumps(pick.name) if _needs_quotes(pick.name) else pick.name}\n" for pick in picks
-    )
+    names = (f"./{pick.name}" if pick.name.startswith("-") else pick.name for pick in picks)
+    return "".join(f"{json.dumps(name) if _needs_quotes(name) else name}\n" for name in names)
 
 
 def _needs_quotes(name: str) -> bool:

@@ -26,6 +26,8 @@ _STYLE = [
         "axes.grid.axis": "y",
         "grid.color": "#e4e4e4",
         "legend.frameon": False,
+        # A class may be called $x$.
+        "text.parse_math": False,
     },
 ]
 

@@ -33,7 +33,7 @@ def render_gallery(view: Overview) -> str:
         ("map", "Map of the pool", map_section(view)),
         ("clusters", "Clusters", clusters_section(view)),
         ("removed", "Files left out", _removed(view)),
-        ("import", "Into your labelling tool", import_section(view.folder, view.document_root)),
+        ("import", "Into your labelling tool", import_section(view)),
     ]
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     policy = (

@@ -6,6 +6,7 @@ Label Studio's "Raw JSON format of completed tasks" and its exports JSON and JSO
 label-studio-sdk 2.1.2 writes them.
 """
 
+import itertools
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -77,24 +78,48 @@ def _from_csv(text: str, path: Path) -> list[Answer]:
 
 def _from_json(text: str, path: Path) -> list[Answer]:
     try:
-        tasks = json.loads(text)
-    except json.JSONDecodeError as error:
+        tasks = json.loads(text, object_pairs_hook=_without_repetition)
+    except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); export it anew") from None
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply for labels; export it anew") from None
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise InputError(f"{path} is not a list of tasks; export it from Label Studio as JSON")
     answers = []
     for number, task in enumerate(tasks, start=1):
-        where = f"task {task.get('id', number)}"
+        given = task.get("id")
+        where = f"task {given if isinstance(given, int) else number}"
         data = task.get("data", task)
         name = data.get("image_id") if isinstance(data, dict) else None
         if not isinstance(name, str):
             raise InputError(
                 f"{where} of {path} has no image_id; export a project made of label_studio.json"
             )
-        found = _annotations(task) if "annotations" in task else [_short(task)]
+        try:
+            found = _annotations(task) if "annotations" in task else [_labels(task.get(CONTROL))]
+            "".join((name, *itertools.chain(*found))).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{where} of {path} holds half of a character, \\ud800 to \\udfff; export it anew"
+            ) from None
+        # A value that is no list, object or text where one is due.
+        except (AttributeError, TypeError):
+            raise InputError(
+                f"{where} of {path} is not as Label Studio exports it; export it anew"
+            ) from None
         # A task that nobody has opened has no annotation: as good as one that was skipped.
         answers += [Answer(name, False, labels, where) for labels in found or [()]]
     return answers
+
+
+def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object of its pairs; json itself would keep the last of two alike keys."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {repeated!r} stands twice in one object")
+    return found
 
 
 def _annotations(task: dict) -> list[tuple[str, ...]]:
@@ -103,20 +128,20 @@ def _annotations(task: dict) -> list[tuple[str, ...]]:
         ()
         if annotation.get("was_cancelled")
         else tuple(
-            str(choice)
+            choice
             for result in annotation.get("result", ())
             if result.get("type") == "choices" and result.get("from_name") == CONTROL
-            for choice in result.get("value", {}).get("choices", ())
+            for choice in _labels(result.get("value", {}))
         )
         for annotation in task["annotations"]
     ]
 
 
-def _short(task: dict) -> tuple[str, ...]:
-    """Labels of the one annotation in a record of JSON_MIN: a text, or a list of choices."""
-    value = task.get(CONTROL)
+def _labels(value: object) -> tuple[str, ...]:
+    """Labels that a value stands for: a text, a list of texts, or an object with such choices."""
     if isinstance(value, dict):
         value = value.get("choices")
-    if isinstance(value, str):
-        return (value,) if value else ()
-    return tuple(map(str, value or ()))
+    labels = (value,) if isinstance(value, str) else tuple(value or ())
+    if not all(isinstance(label, str) for label in labels):
+        raise TypeError("labels are texts")
+    return tuple(label for label in labels if label.strip())

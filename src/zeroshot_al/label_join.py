@@ -5,10 +5,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from zeroshot_al.exports import quote_cell, unquote_cell
 from zeroshot_al.label_files import Answer
 from zeroshot_al.sources.image_files import ImageFiles
 from zeroshot_al.sources.removed import Removed
+from zeroshot_al.spreadsheet import quote_cell, unquote_cell
 
 REPORT_HEADER = ("id", "problem", "detail")
 # In the order in which they are told. What is repeated is used all the same.
@@ -18,11 +18,16 @@ PROBLEMS = (UNKNOWN_ID, UNKNOWN_CLASS, CONFLICT, REPEATED, MISSING, TEST_IMAGE)
 
 
 class Problem(NamedTuple):
-    """A row of report.csv."""
+    """A row of report.csv, which nothing reads but people."""
 
     id: str
     problem: str
     detail: str
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """What is written: nothing that a spreadsheet would run."""
+        return tuple(map(quote_cell, self))
 
 
 class IdFinder:
@@ -66,7 +71,8 @@ class IdFinder:
             return Problem(
                 answer.name, UNKNOWN_ID, f"{answer.where}: these images have no files; give ids"
             )
-        path = os.path.normpath(self._folder / Path(answer.name).expanduser())
+        # Not Path.expanduser, which fails on a user that nobody knows.
+        path = os.path.normpath(self._folder / os.path.expanduser(answer.name))  # noqa: PTH111
         for form in (path, os.path.realpath(path)):
             if form in self._by_path:
                 return self._by_path[form]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from zeroshot_al.errors import InputError
+from zeroshot_al.errors import InputError, shown
 from zeroshot_al.label_files import Answer
 from zeroshot_al.label_join import MISSING, PROBLEMS, IdFinder, Problem, join_labels
 
@@ -179,6 +179,6 @@ def label_pool(
     found = LabelledPicks(labels, problems, rows, tested_on)
     classes = ", ".join(f"{n} {name}" for name, n in sorted(found.class_counts.items()))
     kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(p.problem for p in problems).items())
-    log.info("%d usable labels: %s; the test: %s", len(labels), classes, tested_on)
+    log.info("%d usable labels: %s; the test: %s", len(labels), shown(classes), tested_on)
     log.info("reported in report.csv: %s", kinds or "nothing")
     return found

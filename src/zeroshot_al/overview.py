@@ -49,6 +49,8 @@ class Overview:
         The images' folder, for the commands; "" if there are no files.
     document_root : str
         The folder above it, for Label Studio.
+    awaits_labels : bool
+        Whether the images have files and no labels: a classifier can be trained once they have.
     """
 
     method: str
@@ -67,6 +69,7 @@ class Overview:
     images: np.ndarray | None
     folder: str
     document_root: str
+    awaits_labels: bool
 
 
 def make_overview(
@@ -134,6 +137,7 @@ def make_overview(
         images=pool.images if pool.images.size else None,
         folder="data/annotate" if written else "" if files is None else str(files.folder),
         document_root="data" if written else "" if files is None else str(files.folder.parent),
+        awaits_labels=files is not None and not pool.is_labelled,
     )
 
 

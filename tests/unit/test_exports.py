@@ -15,9 +15,8 @@ from zeroshot_al.exports import (
     label_studio_tasks,
     order_rows,
     plain_list,
-    quote_cell,
-    unquote_cell,
 )
+from zeroshot_al.spreadsheet import quote_cell, unquote_cell
 
 # In an order that no sorting gives.
 NAMES = [
@@ -75,7 +74,8 @@ def test_the_plain_list_holds_one_name_a_line():
     lines = plain_list(make_picks()).split("\n")
     assert lines.pop() == ""
     read = [json.loads(line) if line.startswith('"') else line for line in lines]
-    assert read == NAMES
+    assert not any(name.startswith("-") for name in read)
+    assert [name.removeprefix("./") for name in read] == NAMES
 
 
 def test_label_studio_gets_the_file_s_address_and_the_rank():

@@ -84,6 +84,19 @@ def test_label_studio_s_short_json(tmp_path):
     ]
 
 
+def test_what_looks_odd_is_no_harm(tmp_path):
+    tasks = [
+        {"id": 10**30, "image_id": "a\u0000\n", "label": "x"},
+        {"id": "9\n", "image_id": "=b", "label": [" ", "y"]},
+        {"id": [1], "image_id": "c", "label": ""},
+    ]
+    found = read_answers(write(tmp_path / "x.json", tasks))
+    assert [(a.name, a.labels) for a in found] == [
+        ("a\0\n", ("x",)), ("=b", ("y",)), ("c", ()),
+    ]  # fmt: skip
+    assert [a.where for a in found] == [f"task {10**30}", "task 2", "task 3"]
+
+
 def test_the_place_is_told(tmp_path):
     path = write(tmp_path / "x.csv", "id,label\na,cat\nb,dog\n")
     assert read_answers(path)[1] == Answer("b", False, ("dog",), "row 2")
@@ -106,6 +119,35 @@ def test_the_place_is_told(tmp_path):
         ("x.json", {"a": 1}, "is not a list of tasks"),
         ("x.json", [{"id": 3, "data": {"image": "x"}}], "task 3 of .* has no image_id; export"),
         ("x.json", [{"id": 3, "data": "x"}], "task 3 of .* has no image_id; export"),
+        # Made to break its reader.
+        ("x.json", "[" * 10**6, "is nested too deeply|is not JSON"),
+        ("x.json", '{"a":' * 10**5 + "1" + "}" * 10**5, "is nested too deeply"),
+        ("x.json", f'[{{"id": 1{"0" * 5000}}}]', "is not JSON .*4300 digits"),
+        (
+            "x.json",
+            '[{"id": 1, "image_id": "a", "label": "x", "label": "y"}]',
+            "'label' stands twice",
+        ),
+        ("x.json", '[{"id": 1, "image_id": "a", "label": "\\ud83d"}]', "holds half of a character"),
+        ("x.json", '[{"id": 1, "image_id": "\\udc00", "label": "x"}]', "holds half of a character"),
+        ("x.json", '[{"id": 1, "image_id": "a\0b"}]', "holds NUL bytes"),
+        *(
+            ("x.json", [{"id": 1, "data": {"image_id": "a"}, "annotations": wrong}], "not as Label")
+            for wrong in (
+                3,
+                [3],
+                "x",
+                [{"result": 3}],
+                [{"result": [3]}],
+                [annotation(3)],
+                [{"result": [{"type": "choices", "from_name": "label", "value": 3}]}],
+            )
+        ),
+        ("x.json", [{"id": 1, "image_id": "a", "label": 3}], "not as Label Studio exports it"),
+        ("x.json", [{"id": 1, "image_id": "a", "label": [["x"]]}], "not as Label Studio"),
+        ("x.csv", "id,label,label\na,cat,dog\n", "names the column 'label' twice"),
+        ("x.csv", "id,label\na\0,cat\n", "holds NUL bytes"),
+        ("x.csv", "id,label\n" + "x" * 10**6, "field larger than field limit"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(tmp_path, name, content, message):

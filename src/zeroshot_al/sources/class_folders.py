@@ -16,6 +16,9 @@ from zeroshot_al.cores import n_cores
 from zeroshot_al.errors import InputError
 from zeroshot_al.pool import SPLITS
 from zeroshot_al.sources.canonical import RawImages
+from zeroshot_al.sources.decode import FORMATS
+from zeroshot_al.sources.folder import leads_out
+from zeroshot_al.user_files import open_regular
 
 # What Pillow raises on a broken file, beside OSError, depends on the format and on the damage.
 BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
@@ -43,8 +46,8 @@ def list_class_folders(root: str | Path) -> Listing:
     Raises
     ------
     InputError
-        If a split or class folder is missing or empty, if the splits' classes differ, or if a
-        file or folder lies where the layout has no place for it.
+        If a split or class folder is missing or empty, if the splits' classes differ, if a file or
+        folder lies where the layout has no place for it, or if a link leads out of the root.
     """
     root = Path(root)
     if not root.is_dir():
@@ -61,7 +64,7 @@ def list_class_folders(root: str | Path) -> Listing:
     for split in SPLITS:
         for label in classes[split]:
             folder = root / split / label
-            files = _visible(folder)
+            files = _visible(folder, root)
             if not files:
                 raise InputError(f"the class folder {folder} is empty; add images or remove it")
             for entry in files:
@@ -123,9 +126,11 @@ def decode_images(paths: Sequence[Path]) -> np.ndarray:
 
 def _class_folders(root: Path, split: str) -> list[str]:
     folder = root / split
+    if leads_out(folder, root):
+        raise InputError(f"{folder} is a link that leads out of {root}; remove it")
     if not folder.is_dir():
         raise InputError(f"{root} has no folder {split!r}; put images into {folder}/<class>/")
-    entries = _visible(folder)
+    entries = _visible(folder, root)
     for entry in entries:
         if not entry.is_dir():
             raise InputError(
@@ -137,18 +142,22 @@ def _class_folders(root: Path, split: str) -> list[str]:
     return [entry.name for entry in entries]
 
 
-def _visible(folder: Path) -> list[os.DirEntry]:
+def _visible(folder: Path, root: Path) -> list[os.DirEntry]:
     # File managers and macOS leave hidden files such as .DS_Store.
-    with os.scandir(folder) as entries:
-        return sorted(
-            (entry for entry in entries if not entry.name.startswith(".")),
+    with os.scandir(folder) as listed:
+        entries = sorted(
+            (entry for entry in listed if not entry.name.startswith(".")),
             key=lambda entry: entry.name,
         )
+    for entry in entries:
+        if entry.is_symlink() and leads_out(entry.path, root):
+            raise InputError(f"{entry.path} is a link that leads out of {root}; remove it")
+    return entries
 
 
 def _size_px(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
             return image.size
     except BROKEN_IMAGE as error:
         raise _unreadable(path, error) from None
@@ -156,7 +165,7 @@ def _size_px(path: Path) -> tuple[int, int]:
 
 def _decode(path: Path, size_px: tuple[int, int], first: Path) -> np.ndarray:
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
             # Before decoding, so that a decompression bomb costs nothing.
             if image.size != size_px:
                 raise InputError(
@@ -175,7 +184,7 @@ def _decode(path: Path, size_px: tuple[int, int], first: Path) -> np.ndarray:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     if isinstance(error, Image.UnidentifiedImageError):
-        reason = "no format that Pillow knows"
+        reason = "not a JPEG, PNG, WebP, BMP, TIFF or GIF image"
     else:
         # strerror, because an OSError's text repeats the path.
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__

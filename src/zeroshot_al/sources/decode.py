@@ -6,13 +6,14 @@ runs another program).
 """
 
 import os
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+
+from zeroshot_al.user_files import open_regular
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF")  # JPEG stands for MPO as well
 # The largest photo sensors have 200 megapixels (16,320 x 12,240), and Pillow takes 4 bytes for
@@ -72,11 +73,8 @@ def upright_size_px(path: str | os.PathLike) -> tuple[int, int]:
 def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
     """Open an image file, and tell whatever fails until it is closed as a `RejectedError`."""
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file, _own_limits():
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise RejectedError("not a regular file")
-            if status.st_size == 0:
+        with open_regular(path) as file, _own_limits():
+            if os.fstat(file.fileno()).st_size == 0:
                 raise RejectedError("the file is empty")
             with Image.open(file, formats=FORMATS) as image:
                 yield image
@@ -88,15 +86,11 @@ def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
         raise RejectedError("too large for the memory") from None
     # Pillow's decoders fail on broken files with almost any exception; each is told as a reason.
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise RejectedError(f"cannot be opened ({error.strerror})") from None
+        if isinstance(error, OSError) and error.strerror is not None:
+            told = f"cannot be opened ({error.strerror})" if error.errno else error.strerror
+            raise RejectedError(told) from None
         text = " ".join(str(error).split()) or type(error).__name__
         raise RejectedError(f"damaged or truncated ({text})") from None
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # A named pipe without a writer would otherwise be waited for, for ever.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @contextmanager
@@ -145,7 +139,8 @@ def _orientation(image: Image.Image) -> int:
     if not any(key in image.info for key in EXIF_KEYS):
         return 1
     try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return found if found in range(1, 9) else 1
     except Exception:  # broken metadata, of whatever kind, do not make an image unreadable
         return 1
 

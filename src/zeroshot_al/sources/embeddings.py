@@ -13,6 +13,7 @@ from zeroshot_al.sources import duplicates
 from zeroshot_al.sources.duplicates import Duplicate
 from zeroshot_al.sources.id_files import labelled_ids, read_ids, without_excluded
 from zeroshot_al.sources.removed import write_removed
+from zeroshot_al.user_files import open_regular
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +85,13 @@ def read_embeddings(
 
 def _open(path: Path) -> np.ndarray:
     try:
+        open_regular(path).close()
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise InputError(
             f"data.root {str(path)!r} cannot be read ({error.strerror or error}); change it"
         ) from None
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, OverflowError) as error:
         raise InputError(
             f"{path} is not a whole .npy array ({error}); save it by numpy.save, not as objects"
         ) from None

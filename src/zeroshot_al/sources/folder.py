@@ -83,8 +83,8 @@ def _sort_entry(entry, folder: str, real_root: str, found: Candidates, folders, 
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
     try:
         if entry.is_symlink():
-            real = os.path.realpath(entry.path, strict=True)
-            if os.path.commonpath((real, real_root)) != real_root:
+            os.path.realpath(entry.path, strict=True)
+            if leads_out(entry.path, real_root):
                 found.rejected[printable(name)] = "a link that leads out of the folder"
                 return
         kind = _kind(entry)
@@ -109,6 +109,12 @@ def _sort_entry(entry, folder: str, real_root: str, found: Candidates, folders, 
         heapq.heappush(links, name)
     else:
         folders.append(name)
+
+
+def leads_out(path: str | Path, root: str | Path) -> bool:
+    """Tell whether a path ends, through links, at a place that is not below a folder."""
+    real_root = os.path.realpath(root)
+    return os.path.commonpath((os.path.realpath(path), real_root)) != real_root
 
 
 def _kind(entry: os.DirEntry) -> str:

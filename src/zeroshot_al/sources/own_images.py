@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from zeroshot_al.errors import InputError
+from zeroshot_al.errors import InputError, shown
 from zeroshot_al.files import read_npy
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources import duplicates
@@ -119,7 +119,9 @@ def _duplicates(
 
 def _report(where, candidates: Candidates, rejected, copies: list[Duplicate], excluded) -> None:
     if candidates.skipped:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in candidates.skipped.most_common())
+        kinds = ", ".join(
+            f"{count} {shown(suffix)}" for suffix, count in candidates.skipped.most_common()
+        )
         log.info("%s: other files, not read: %s", where, kinds)
     n_exact = sum(copy.kind == "exact" for copy in copies)
     log.info(

@@ -7,6 +7,7 @@ import io
 import socket
 import ssl
 import sys
+import tarfile
 import urllib.error
 import zlib
 from collections.abc import Iterator
@@ -158,7 +159,14 @@ def read_torchvision(dataset_class: type, directory: str | Path) -> RawImages:
             # CIFAR's archives hold pickles. torchvision loads them after checking their md5
             # against the published one, which is the one place where we accept pickle.
             parts = [dataset_class(directory, download=True, **which) for which in by_split]
-    except (*NETWORK, RuntimeError, ValueError, EOFError, AssertionError) as error:
+    except (
+        *NETWORK,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        AssertionError,
+        tarfile.TarError,
+    ) as error:
         raise InputError(" ".join(str(error).split()) or type(error).__name__) from error
     first, second = (_pixels(part) for part in parts)
     splits = ["train"] * len(first) + ["test"] * len(second)
@@ -199,9 +207,12 @@ def _check_published(pool: Pool, directory: Path, expected: Published) -> None:
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """Give up on a silent server, and keep torchvision's progress bar off what is no terminal."""
+    """Give up on a silent server, extract nothing elsewhere, and draw no bar off a terminal."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_S)
+    # Python 3.14's default, for those before: no member leaves the folder.
+    if hasattr(tarfile, "data_filter"):
+        tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
     try:
         with nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO()):
             yield

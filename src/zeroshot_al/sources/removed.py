@@ -1,4 +1,7 @@
-"""What a source left out of the pool, or only reports: `duplicates.csv` and `rejected.csv`."""
+"""What a source left out of the pool, or only reports: `duplicates.csv` and `rejected.csv`.
+
+They are for people to look through: ids that a spreadsheet would run are quoted in them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +9,7 @@ from pathlib import Path
 
 from zeroshot_al.files import read_csv, write_csv
 from zeroshot_al.sources.duplicates import HEADER, Duplicate
+from zeroshot_al.spreadsheet import quote_cell, unquote_cell
 
 REJECTED_HEADER = ("id", "reason")
 
@@ -38,8 +42,11 @@ def write_removed(
     directory: Path, duplicates: Sequence[Duplicate], rejected: Mapping[str, str]
 ) -> None:
     """Write both files into a pool's directory; the reasons of `rejected` by id."""
-    write_csv(directory / "duplicates.csv", HEADER, duplicates)
-    write_csv(directory / "rejected.csv", REJECTED_HEADER, sorted(rejected.items()))
+    copies = (copy._replace(id=quote_cell(copy.id), duplicate_of=quote_cell(copy.duplicate_of))
+              for copy in duplicates)  # fmt: skip
+    rows = ((quote_cell(name), reason) for name, reason in sorted(rejected.items()))
+    write_csv(directory / "duplicates.csv", HEADER, copies)
+    write_csv(directory / "rejected.csv", REJECTED_HEADER, rows)
 
 
 def read_removed(directory: str | Path) -> Removed:
@@ -57,4 +64,6 @@ def read_removed(directory: str | Path) -> Removed:
 
 
 def _read_if_there(path: Path, header: Sequence[str]) -> list[dict[str, str]]:
-    return read_csv(path, header) if path.exists() else []
+    rows = read_csv(path, header) if path.exists() else []
+    columns = [name for name in ("id", "duplicate_of") if name in header]
+    return [row | {name: unquote_cell(row[name] or "") for name in columns} for row in rows]

@@ -1,0 +1,241 @@
+"""No pickle is read: none of our files names what would, and hostile files stay shut."""
+
+import ast
+import gzip
+import io
+import os
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.datasets import CIFAR10
+
+from archives import cifar_archive, images_and_targets, md5, tiny_cifar10
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import read_npy
+from zeroshot_al.pretrained import load_pretrained
+from zeroshot_al.sources import DataParams, load_source
+from zeroshot_al.sources.published import read_torchvision
+
+ROOT = Path(__file__).parents[2]
+MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+CALLS = {
+    "torch.load", "torch.save", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pd.read_pickle",
+    "eval", "exec", "os.system", "os.popen", "subprocess.getoutput",
+}  # fmt: skip
+# torch.distributed's exchange of objects.
+METHODS = {"all_gather_object", "gather_object", "broadcast_object_list", "scatter_object_list",
+           "send_object_list", "recv_object_list"}  # fmt: skip
+
+
+class Evil:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path):
+        self._path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self._path,)
+
+
+@pytest.fixture
+def evil(tmp_path):
+    """Return what makes a folder when it is unpickled, and check that none was made."""
+    trace = tmp_path / "evil was here"
+    yield Evil(trace)
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Evil(trace)))  # the payload works
+    assert trace.exists()
+
+
+def unsafe(source):
+    """List what a module's source has that reads a pickle or runs a text."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name.partition(".")[0] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [(node.module or "").partition(".")[0]]
+        found += sorted(MODULES.intersection(names))
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        options = {word.arg: word.value for word in node.keywords}
+        if called in CALLS or called.rpartition(".")[2] in METHODS:
+            found.append(called)
+        # Python's own default of allow_pickle is False; named all the same, to be seen.
+        pickles = options.get("allow_pickle")
+        if called.startswith(("np.load", "numpy.load")) and not (
+            isinstance(pickles, ast.Constant) and pickles.value is False
+        ):
+            found.append(called)
+        if isinstance(pickles, ast.Constant) and pickles.value is not False:
+            found.append(f"{called} allow_pickle")
+        if isinstance(shell := options.get("shell"), ast.Constant) and shell.value:
+            found.append(f"{called} shell")
+    return found
+
+
+@pytest.mark.parametrize("folder", ["src", "benchmarks", "scripts"])
+def test_no_module_reads_a_pickle_or_runs_a_text(folder):
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files
+    found = {str(file.relative_to(ROOT)): unsafe(file.read_text("utf-8")) for file in files}
+    assert {name: bad for name, bad in found.items() if bad} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle", "from joblib import load", "import torch\ntorch.load('x')",
+        "np.load('x')", "np.load('x', allow_pickle=True)", "yaml.load(text)",
+        "dist.all_gather_object(found, x)", "torch.distributed.broadcast_object_list([x])",
+        "subprocess.run('ls', shell=True)", "eval(text)",
+    ],
+)  # fmt: skip
+def test_the_search_finds_them(source):
+    assert unsafe(source)
+
+
+def test_an_array_of_objects_stays_shut(tmp_path, evil):
+    path = tmp_path / "a.npy"
+    np.save(path, np.array([[evil]], dtype=object), allow_pickle=True)
+    (tmp_path / "ids.txt").write_text("a\n")
+    params = DataParams("embeddings", str(path), ids=str(tmp_path / "ids.txt"))
+    with pytest.raises(InputError, match=r"is not a whole .npy array \(.*; save it by numpy.save"):
+        load_source(params, "unused", tmp_path / "pool")
+    with pytest.raises(InputError, match=r"is not a whole .npy array"):
+        read_npy(path)
+    path.write_bytes(pickle.dumps(evil))  # a bare pickle under the name
+    with pytest.raises(InputError, match=r"is not a whole .npy array"):
+        load_source(params, "unused", tmp_path / "pool")
+
+
+@pytest.mark.parametrize("name", ["model.pth", "model.bin", "model.safetensors", "model"])
+def test_pickled_weights_stay_shut_under_any_name(tmp_path, evil, name):
+    torch.save({"weight": evil}, tmp_path / name)
+    with pytest.raises(InputError, match=r"is a pickle, which can run|is not a whole safetensors"):
+        load_pretrained(f"test_resnet:{tmp_path / name}")
+
+
+def repacked(archive, change):
+    """Pack an archive's members anew, after a change of their contents by name."""
+    contents = {}
+    with tarfile.open(fileobj=io.BytesIO(archive)) as old:
+        for member in old.getmembers():
+            contents[member.name] = old.extractfile(member).read()
+    change(contents)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as new:
+        for name, content in contents.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            new.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("name", ["data_1", "test", "batches.meta"])
+def test_a_tampered_archive_is_refused_before_it_is_unpickled(tmp_path, evil, name):
+    """The one place where a pickle is read: torchvision's, behind the published checksum."""
+    whole, dataset_class = tiny_cifar10()
+    tampered = repacked(
+        whole, lambda contents: contents.update({f"tiny-batches/{name}": pickle.dumps(evil)})
+    )
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "tiny.tar.gz").write_bytes(tampered)
+    with pytest.raises(InputError):
+        read_torchvision(dataset_class, raw)
+    assert not (raw / "tiny-batches").exists()
+
+
+@pytest.mark.parametrize("name", ["data_1", "test", "batches.meta"])
+@pytest.mark.parametrize("keep_archive", [True, False])
+def test_a_tampered_extraction_is_not_unpickled(tmp_path, evil, name, keep_archive):
+    whole, dataset_class = tiny_cifar10()
+    archive = tmp_path / "tiny.tar.gz"
+    archive.write_bytes(whole)
+    expected = read_torchvision(dataset_class, tmp_path)
+    (tmp_path / "tiny-batches" / name).write_bytes(pickle.dumps(evil))
+    if keep_archive and name != "batches.meta":
+        # Extracted anew, out of the archive whose checksum is right.
+        found = read_torchvision(dataset_class, tmp_path)
+        assert np.array_equal(found.images, expected.images)
+        return
+    archive.unlink()
+    with pytest.raises(InputError):
+        read_torchvision(dataset_class, tmp_path)
+
+
+# ---------------------------------------------------------------------------- members
+
+
+def with_member(archive, make):
+    """Add a member in front of an archive's own, and return the archive with its md5."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as new:
+        entry, content = make()
+        new.addfile(entry, io.BytesIO(content))
+        with tarfile.open(fileobj=io.BytesIO(archive)) as old:
+            for member in old.getmembers():
+                new.addfile(member, old.extractfile(member))
+    return packed.getvalue(), md5(packed.getvalue())
+
+
+def member(name, kind=tarfile.REGTYPE, link="", content=b"evil"):
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, link
+    entry.size = len(content) if kind == tarfile.REGTYPE else 0
+    return entry, content
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "link"),
+    [
+        ("../evil", tarfile.REGTYPE, ""),
+        ("a/../../evil", tarfile.REGTYPE, ""),
+        ("OUTSIDE", tarfile.REGTYPE, ""),
+        ("link", tarfile.SYMTYPE, "../evil"),
+        ("link", tarfile.SYMTYPE, "/etc/passwd"),
+        ("link", tarfile.LNKTYPE, "../evil"),
+        ("device", tarfile.CHRTYPE, ""),
+        ("pipe", tarfile.FIFOTYPE, ""),
+    ],
+)
+def test_no_member_leaves_the_folder(tmp_path, name, kind, link):
+    """Even of an archive whose checksum is right."""
+    whole, _ = tiny_cifar10()
+    attributes = dict(vars(tiny_cifar10()[1]))
+    name = name.replace("OUTSIDE", str(tmp_path / "evil"))
+    packed, checksum = with_member(whole, lambda: member(name, kind, link))
+    keys = ("base_folder", "filename", "url", "train_list", "test_list", "meta")
+    dataset_class = type(
+        "Tiny", (CIFAR10,), {key: attributes[key] for key in keys} | {"tgz_md5": checksum}
+    )
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "tiny.tar.gz").write_bytes(packed)
+    try:
+        read_torchvision(dataset_class, raw)
+        # Absolute names lose their slash and so stay within.
+        assert name.startswith("/")
+    except InputError as error:
+        assert "\n" not in str(error)
+    assert {path.name for path in tmp_path.iterdir()} == {"raw"}
+    assert not any(path.is_symlink() for path in raw.rglob("*"))
+
+
+def test_a_tar_bomb_is_not_unpacked(tmp_path):
+    """64 MiB in 64 KiB, with the right name and not the right checksum."""
+    bomb = gzip.compress(bytes(2**20)) * 64
+    (tmp_path / "tiny.tar.gz").write_bytes(bomb)
+    _, attributes = cifar_archive(
+        {"data_1": images_and_targets(1, 3), "test": images_and_targets(2, 3)}, ["a", "b", "c"]
+    )
+    with pytest.raises(InputError):
+        read_torchvision(type("Tiny", (CIFAR10,), attributes), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} <= {"tiny.tar.gz"}

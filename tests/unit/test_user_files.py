@@ -1,0 +1,79 @@
+"""What a user hands over as text: read as it is, or refused in one sentence, never waited for."""
+
+import os
+
+import pytest
+
+from zeroshot_al import user_files
+from zeroshot_al.errors import InputError, shown
+from zeroshot_al.spreadsheet import quote_cell, unquote_cell
+from zeroshot_al.user_files import open_regular, parse_table, read_text
+
+
+def refusal(function, *arguments):
+    with pytest.raises(InputError) as error:
+        function(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_text_keeps_its_line_ends_and_loses_its_mark(tmp_path):
+    (tmp_path / "a.txt").write_bytes("\ufeffa\r\nb\rü\n".encode())
+    assert read_text(tmp_path / "a.txt", "labels.file") == "a\r\nb\rü\n"
+
+
+def test_what_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "a.txt"
+    for content, told in ((b"a\0b", "holds NUL bytes"), (b"\xff\xfe", "is not UTF-8 text"),
+                          ("id\n".encode("utf-16-le"), "holds NUL bytes")):  # fmt: skip
+        path.write_bytes(content)
+        assert told in refusal(read_text, path, "labels.file")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    path = tmp_path / "a.txt"
+    with open(path, "wb") as file:
+        file.truncate(2**40)  # takes no space
+    told = refusal(read_text, path, "labels.file")
+    assert "labels.file" in told
+    assert "holds 1,099,511,627,776 bytes, more than 1,073,741,824" in told
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_pipes_and_devices_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (tmp_path / "pipe.csv", "/dev/zero"):
+        assert "cannot be read (not a regular file)" in refusal(read_text, path, "labels.file")
+        with pytest.raises(OSError, match="not a regular file"):
+            open_regular(path)
+    assert "(Is a directory)" in refusal(read_text, tmp_path, "labels.file")
+
+
+def test_one_endless_line_is_no_csv(tmp_path):
+    told = refusal(parse_table, "id,label\n" + "x" * 10**6, tmp_path)
+    assert "is not CSV near its line" in told
+    assert "field larger than field limit" in told
+
+
+def test_a_column_named_twice_is_refused(tmp_path):
+    assert "names the column 'label' twice" in refusal(
+        parse_table, "id,label,label\na,cat,dog\n", tmp_path
+    )
+    assert parse_table("id,,\na,b,c\n", tmp_path)[0] == ["id", "", ""]
+
+
+@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@", "\tx", "\rx", "\nx", "'x", "''", "\uff1d"])
+def test_cells_that_a_spreadsheet_would_run_are_quoted(text):
+    assert quote_cell(text) == f"'{text}"
+    assert unquote_cell(quote_cell(text)) == text
+
+
+def test_an_error_is_one_line_and_drives_no_terminal():
+    name = "a\nb\r\x1b[31m\u202egpj\u2028ü 日本.png"
+    assert str(InputError(f"{name} is bad")) == (r"a\nb\r\x1b[31m\u202egpj\u2028ü 日本.png is bad")
+    assert shown("plain, ü") == "plain, ü"
+
+
+def test_the_limit_is_far_above_real_lists():
+    a_million_ids = sum(len(f"folder {i}/photo {i}.jpg,airplane\n") for i in range(1000)) * 1000
+    assert a_million_ids * 10 < user_files.MAX_BYTES
