@@ -104,7 +104,7 @@ def make_hostile_folder(root: Path) -> tuple[set[str], dict[str, str], dict[str,
     rejected["nan.tif"] = "holds NaN or infinite values"
 
     # Bombs: headers that claim 100,000 x 100,000 pixels, or what their format can claim at most.
-    reject("bomb.png", _png_header(100_000, 100_000), BOMB)
+    reject("bomb.png", png_header(100_000, 100_000), BOMB)
     reject("bomb.bmp", _bmp_header(100_000, 100_000), BOMB)
     reject("bomb.tif", _tiff_header(100_000, 100_000), BOMB)
     reject("bomb.gif", _gif_header(65_535, 65_535), "the header claims 65535 x 65535 pixels")
@@ -155,14 +155,14 @@ def make_hostile_folder(root: Path) -> tuple[set[str], dict[str, str], dict[str,
     return kept, rejected, copies
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
+def png_chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def _png_header(width: int, height: int) -> bytes:
+def png_header(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = zlib.compress(bytes(10_000))
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", data)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", data)
 
 
 def _bmp_header(width: int, height: int) -> bytes:

@@ -1,7 +1,9 @@
 """Against timm itself: small models with random weights, saved as a user's file would be."""
 
 import builtins
+import json
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from timm.data import create_transform, resolve_model_data_config
 
 from tiny_training import noise
+from zeroshot_al.checkpoint import Checkpoint
 from zeroshot_al.encoders import extract_features
 from zeroshot_al.errors import InputError
-from zeroshot_al.pretrained import fetch, load_pretrained
+from zeroshot_al.pretrained import fetch, load_pretrained, read_weights
 
 NAMES = ("test_resnet", "test_vit", "resnet18")
 CPU = torch.device("cpu")
@@ -215,3 +218,39 @@ def test_without_timm_the_remedy_is_told(monkeypatch):
 def test_a_home_directory_is_understood(vit, monkeypatch):
     monkeypatch.setenv("HOME", str(Path(vit[1]).parent))
     assert load_pretrained("test_vit:~/vit.safetensors").n_features == 64
+
+
+def entry(shape, start, end, dtype="F32"):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+@pytest.mark.parametrize(
+    ("length", "header"),
+    [
+        (2**63, {}), (2**64 - 1, {}), (10 * 2**30, {}), (99 * 10**6, {}),
+        (None, {"a": entry([10**9], 0, 4 * 10**9)}), (None, {"a": entry([-1], 0, 4)}),
+        (None, {"a": entry([2**40, 2**40], 0, 4)}), (None, {"a": entry([1], 4, 0)}),
+        (None, {"a": entry([1], 0, 4), "b": entry([1], 0, 4)}),
+        (None, {"a": entry([1], 0, 4, "EVIL")}), (None, "[" * 10**5),
+        (None, '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
+               '"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}'),
+    ],
+)  # fmt: skip
+def test_a_header_that_lies_is_told_at_no_cost(tmp_path, length, header):
+    packed = (header if isinstance(header, str) else json.dumps(header)).encode()
+    content = struct.pack("<Q", len(packed) if length is None else length) + packed + bytes(4)
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(content)
+    (tmp_path / "state.safetensors").write_bytes(content)
+    network = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="is not a whole safetensors file") as told:
+        read_weights(weights)
+    assert "\n" not in str(told.value)
+    # A checkpoint is ours; one like that is discarded, and the training begins anew.
+    assert Checkpoint(tmp_path).restore({"network": network}, optimizer) == 0
+    assert not (tmp_path / "state.safetensors").exists()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20

@@ -1,9 +1,12 @@
 """Images in the user's class folders: what is read, and what is told when something is wrong."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from hostile import png_header
 from zeroshot_al.errors import InputError
 from zeroshot_al.sources import DataParams, load_source
 
@@ -134,3 +137,47 @@ def remove(path):
 def test_a_layout_that_is_not_due_is_told(folder, change, told):
     change(folder)
     assert told in refusal(folder)
+
+
+def test_links_within_the_folder_are_read_and_others_refused(folder):
+    (folder / "train" / "ant" / "again.png").symlink_to("0.png")
+    assert len(read_folder(folder).ids) == 16
+    outside = folder.parent / "outside"
+    outside.mkdir()
+    Image.new("RGB", (8, 6)).save(outside / "a.png")
+    for place, target in (
+        ("train/ant/out.png", outside / "a.png"), ("train/ant/up.png", "../../../outside/a.png"),
+        ("train/ant/passwd", "/etc/passwd"), ("train/cow", outside), ("train", outside),
+    ):  # fmt: skip
+        if place == "train":
+            (folder / "train").rename(outside / "train")
+        (folder / place).symlink_to(target)
+        told = refusal(folder)
+        assert f"{folder / place} is a link that leads out of {folder}; remove it" in told
+        (folder / place).unlink()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_pipe_is_not_waited_for(folder, first):
+    os.mkfifo(folder / "train" / CLASSES[2] / ("-.png" if first else "z.png"))
+    assert "cannot be read as an image (not a regular file)" in refusal(folder)
+
+
+def test_a_link_in_a_circle_is_told(folder):
+    (folder / "test" / "ant" / "z.png").symlink_to("z.png")
+    assert "z.png is a link that leads nowhere; remove it" in refusal(folder)
+
+
+def test_no_program_is_run_for_an_image(folder):
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\nshowpage\n"
+    (folder / "train" / "ant" / "0.png").write_bytes(script)
+    told = refusal(folder)
+    assert "0.png cannot be read as an image (not a JPEG, PNG, WebP, BMP, TIFF or GIF" in told
+
+
+def test_a_bomb_is_told_before_it_costs(folder):
+    for path in (folder / "train" / CLASSES[2] / "0.png", folder / "train" / "ant" / "0.png"):
+        before = path.read_bytes()
+        path.write_bytes(png_header(60_000, 60_000))
+        assert "could be decompression bomb DOS attack" in refusal(folder)
+        path.write_bytes(before)

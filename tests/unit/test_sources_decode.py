@@ -1,15 +1,24 @@
 """One file to pixels: what each kind of image becomes, and what is refused before it costs."""
 
+import os
+import struct
 import subprocess
 import sys
+import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hostile import photo
-from zeroshot_al.sources.decode import MAX_PIXELS, RejectedError, decode_image
+from hostile import photo, png_chunk
+from zeroshot_al.sources.decode import (
+    MAX_PIXELS,
+    RejectedError,
+    decode_image,
+    upright_size_px,
+)
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -195,3 +204,138 @@ def test_random_damage_gives_pixels_or_a_reason(tmp_path):
                 assert str(error)
                 n_rejected += 1
     assert n_rejected > 30
+
+
+# ---------------------------------------------------------------------------- made to do harm
+
+
+def with_chunk(whole, name, data):
+    """Put a chunk behind a PNG's header."""
+    return whole[:33] + png_chunk(name, data) + whole[33:]
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [(b"zTXt", b"x\0\0"), (b"iTXt", b"x\0\1\0\0\0"), (b"iCCP", b"x\0\0")]
+)
+def test_packed_text_and_profiles_do_not_unfold(tmp_path, name, start):
+    """256 MiB in 256 KiB, ten times: at most a mebibyte of each is unpacked."""
+    whole = saved(tmp_path / "a.png", Image.fromarray(photo(6))).read_bytes()
+    bomb = start + zlib.compress(bytes(2**28), 9)
+    for _ in range(10):
+        whole = with_chunk(whole, name, bomb)
+    (tmp_path / "a.png").write_bytes(whole)
+    start_s = time.process_time()
+    try:
+        assert np.array_equal(decode_image(tmp_path / "a.png", None), photo(6))
+    except RejectedError as error:
+        assert "damaged or truncated (" in str(error)
+    # Unpacking one of them takes 0.3 s and 256 MiB.
+    assert time.process_time() - start_s < 1
+
+
+def test_of_many_frames_one_is_decoded(tmp_path):
+    """A GIF of 50,000 frames: those behind the first are not even looked for."""
+    frame = Image.fromarray(photo(7)).quantize()
+    whole = saved(tmp_path / "a.gif", frame).read_bytes()
+    body = whole[13 + 3 * 2 ** ((whole[10] & 7) + 1) : -1]  # behind the header and the palette
+    (tmp_path / "a.gif").write_bytes(whole[:-1] + body * 50_000 + b";")
+    start_s = time.process_time()
+    found = decode_image(tmp_path / "a.gif", None)
+    assert time.process_time() - start_s < 1
+    assert np.array_equal(found, np.asarray(frame.convert("RGB")))
+    (tmp_path / "b.gif").write_bytes(whole[:-1] + body * 50 + b";")
+    with Image.open(tmp_path / "b.gif") as image:
+        assert image.n_frames == 51
+
+
+def tiff(*changes):
+    """Build a gray TIFF of 8 x 8 with some entries (tag, kind, count, value) changed or added."""
+    entries = {
+        tag: (4, 1, value)
+        for tag, value in {
+            256: 8,
+            257: 8,
+            258: 8,
+            259: 1,
+            262: 1,
+            273: 400,
+            277: 1,
+            278: 8,
+            279: 64,
+        }.items()
+    }
+    entries |= {tag: rest for tag, *rest in changes}
+    packed = b"".join(
+        struct.pack("<HHII", tag, *entries[tag]) for tag in sorted(entries)
+    )  # fmt: skip
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(4)
+    return head.ljust(400, b"\0") + bytes(64)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (),
+        (700, 7, 2**32 - 1, 0),  # XMP of 4 GiB
+        (34377, 7, 2**31, 400),  # Photoshop's block of 2 GiB
+        (273, 4, 2**30, 400),  # a billion strips
+        (279, 4, 1, 2**32 - 1),  # of 4 GiB
+        (258, 3, 2**20, 400),  # bits of a million samples
+        (277, 3, 1, 65535),  # so many samples
+        (259, 3, 1, 60_000),  # an unknown compression
+        (322, 4, 1, 0),  # tiles of no width
+        (278, 4, 1, 0),  # strips of no rows
+        (274, 2, 4, 0x36363636),  # an orientation in words
+        (274, 12, 1, 400),  # as a float
+        (282, 5, 1, 400),  # a resolution of 0 / 0
+        (65000, 99, 2**32 - 1, 2**32 - 1),  # nothing known
+        (330, 4, 1, 8),  # itself within itself
+    ],
+)
+def test_odd_tiff_tags_give_pixels_or_a_reason(tmp_path, change):
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(change) if change else tiff())
+    try:
+        assert decode_image(path, 8).shape == (8, 8, 3)
+        assert upright_size_px(path) == (8, 8)
+    except RejectedError as error:
+        assert change
+        assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "value"),
+    [(3, 1, 0), (3, 1, 9), (3, 1, 65535), (3, 0, 6), (2, 4, 0x36363636),
+     (7, 1, 6), (8, 1, 0xFFFF), (11, 1, 0x40C80000), (12, 1, 2**32 - 1), (99, 1, 6)],
+)  # fmt: skip
+def test_an_orientation_that_is_none_turns_nothing(tmp_path, kind, count, value):
+    pixels = photo(9, 12, 20)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHII", 8, 1, 0x0112, kind, count, value) + bytes(4)
+    path = saved(tmp_path / "a.png", Image.fromarray(pixels), exif=exif)
+    assert np.array_equal(decode_image(path, None), pixels)
+    assert upright_size_px(path) == (20, 12)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(evil) (w) file\nshowpage\n",
+        b"%PDF-1.7\n", b"#!/bin/sh\ntouch evil\n", b"push graphic-context\n", b"PK\3\4",
+        b"MZ", b"\x80\x04cposix\nsystem\n",
+    ],
+)  # fmt: skip
+def test_other_files_under_an_image_s_name_are_not_run(tmp_path, content):
+    (tmp_path / "a.png").write_bytes(content + bytes(200))
+    with pytest.raises(RejectedError, match="not a JPEG, PNG, WebP, BMP, TIFF or GIF image"):
+        decode_image(tmp_path / "a.png", 8)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_pipes_and_devices_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/zero", "/dev/tty", "/dev/stdin"):
+        if os.path.exists(path):  # noqa: PTH110
+            with pytest.raises(RejectedError, match=r"not a regular file|cannot be opened|empty"):
+                decode_image(path, 8)

@@ -1,5 +1,8 @@
 """Ready-made embeddings: an .npy file and its ids become a pool without images."""
 
+import os
+import re
+
 import numpy as np
 import pytest
 
@@ -113,3 +116,25 @@ def test_files_that_do_not_serve_are_told(tmp_path):
         with pytest.raises(InputError) as error:
             load_source(params, "unused", tmp_path / "pool")
         assert told in str(error.value)
+
+
+def test_headers_that_lie_are_told(tmp_path):
+    """Shapes and lengths beyond any file, a header that is a program, a pipe."""
+    (tmp_path / "ids.txt").write_text("a\nb\n")
+    os.mkfifo(tmp_path / "pipe.npy")
+    for name, header in {
+        "large.npy": "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 512), }",
+        "huge.npy": f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({2**62}, {2**62}), }}",
+        "negative.npy": "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 6), }",
+        "program.npy": "{'descr': __import__('os').mkdir('evil'), 'shape': (2, 6), }",
+        "deep.npy": "(" * 5000, "long.npy": " " * 60_000,
+    }.items():  # fmt: skip
+        packed = header.encode()
+        content = b"\x93NUMPY\1\0" + len(packed).to_bytes(2, "little") + packed
+        (tmp_path / name).write_bytes(content + bytes(48))
+    for path in tmp_path.glob("*.npy"):
+        params = DataParams("embeddings", str(path), ids=str(tmp_path / "ids.txt"))
+        with pytest.raises(InputError) as error:
+            load_source(params, "unused", tmp_path / "pool")
+        assert "\n" not in str(error.value), path
+        assert re.search(r"not a whole|not a regular file|must be floating", str(error.value)), path

@@ -150,8 +150,12 @@ def _visible(folder: Path, root: Path) -> list[os.DirEntry]:
             key=lambda entry: entry.name,
         )
     for entry in entries:
-        if entry.is_symlink() and leads_out(entry.path, root):
+        if not entry.is_symlink():
+            continue
+        if leads_out(entry.path, root):
             raise InputError(f"{entry.path} is a link that leads out of {root}; remove it")
+        if not Path(entry.path).exists():
+            raise InputError(f"{entry.path} is a link that leads nowhere; remove it")
     return entries
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import tokenize
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from zeroshot_al.user_files import open_regular
 log = logging.getLogger(__name__)
 
 BLOCK_ROWS = 8192
+# NumPy has a header read by Python's own parser, which fails in ways of its own.
+BROKEN_ARRAY = (ValueError, EOFError, OverflowError, TypeError, SyntaxError, RecursionError,
+                MemoryError, tokenize.TokenError)  # fmt: skip
 
 
 def read_embeddings(
@@ -86,12 +90,13 @@ def read_embeddings(
 def _open(path: Path) -> np.ndarray:
     try:
         open_regular(path).close()
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        with np.errstate(over="ignore"):  # of a shape that no file can hold, refused all the same
+            rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise InputError(
             f"data.root {str(path)!r} cannot be read ({error.strerror or error}); change it"
         ) from None
-    except (ValueError, EOFError, OverflowError) as error:
+    except BROKEN_ARRAY as error:
         raise InputError(
             f"{path} is not a whole .npy array ({error}); save it by numpy.save, not as objects"
         ) from None

@@ -1,0 +1,100 @@
+"""What is given to `make annotate` and `make train` arrives as it was typed; no shell runs it.
+
+`dvc` is stood in for by a script that writes down what it was called with; what it would make of
+that is DVC's own code's to say.
+"""
+
+import json
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.utils.hydra import apply_overrides
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = [
+    "/plain", "/with blank ", "/it's", '/a "quote"', "/$(touch evil)", "/`touch evil`",
+    "/;touch evil;", "/a && touch evil", "/$(shell touch evil)", "$(error x)", "/$HOME $x $$ $@",
+    "/a,b=[1]{c}", "/x#y: z", "/日本 ü", "~/photos", "photos", "/a)b(", "/%", "-rf",
+    "/'$(touch evil)'",
+]  # fmt: skip
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Return a function that runs make, and returns dvc's arguments and what was told."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "params.yaml").write_text("budget: 7\n")
+    (tmp_path / ".venv").mkdir()
+    for name in ("requirements.txt", ".venv/installed"):
+        (tmp_path / name).touch()
+    (tmp_path / "bin").mkdir()
+    dvc = tmp_path / "bin/dvc"
+    dvc.write_text(
+        f"#!{sys.executable}\nimport json, sys\n"
+        "with open('calls', 'a') as file:\n    print(json.dumps(sys.argv[1:]), file=file)\n"
+    )
+    dvc.chmod(dvc.stat().st_mode | stat.S_IXUSR)
+
+    def run(*words):
+        done = subprocess.run(
+            ["make", *words, f"BIN={tmp_path / 'bin'}"],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert not list(tmp_path.rglob("evil"))
+        calls = tmp_path / "calls"
+        found = list(map(json.loads, calls.read_text().splitlines())) if calls.exists() else []
+        assert bool(found) == (done.returncode == 0), done.stderr
+        return found, done.stderr
+
+    return run
+
+
+def as_dvc_reads(option, tmp_path):
+    """Apply a -S option to params by DVC's own code, and return the path's new value."""
+    path = tmp_path / "of_dvc.yaml"
+    empty = {"data": {"root": None}, "labels": {"file": None}}
+    path.write_text(yaml.safe_dump({"profiles": {"folder": empty}}))
+    apply_overrides(path, [option])
+    section = yaml.safe_load(path.read_text())["profiles"]["folder"]
+    return section["data"]["root"] or section["labels"]["file"]
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_a_path_arrives_as_it_was_typed(make, tmp_path, path):
+    calls, _ = make("annotate", f"ROOT={path}", "BUDGET=500")
+    ((*options, option, target),) = calls
+    assert options == ["exp", "run", "-S", "profile=folder", "-S", "budget=500", "-S"]
+    assert target == "annotate"
+    assert as_dvc_reads(option, tmp_path) == path
+
+
+def test_labels_do_likewise(make, tmp_path):
+    path = "/my 'labels' $(touch evil).csv"
+    (first, second), _ = make("train", f"LABELS={path}", "SET=-S 'a=b c'")
+    assert first[:4] == ["exp", "run", "--force", "--single-item"]
+    assert as_dvc_reads(first[5], tmp_path) == path
+    assert first[6:] == ["-S", "a=b c", "labels"]
+    assert second == ["exp", "run", "train_budget@7"]
+
+
+@pytest.mark.parametrize("path", ["/a\ntouch evil", "/a'\ntouch evil\n'", "/a\\b", "/${b}", "/a\\"])
+def test_what_dvc_cannot_carry_is_refused(make, path):
+    _, told = make("annotate", f"ROOT={path}", "BUDGET=500")
+    assert "ROOT holds a line break, a backslash or ${, which DVC's -S cannot carry" in told
+
+
+def test_what_is_missing_is_named(make):
+    assert "ROOT is not given" in make("annotate", "BUDGET=5")[1]
+    assert "LABELS is not given" in make("train")[1]
+
+
+@pytest.mark.parametrize(
+    "budget", ["", "many", "5; touch evil", "5\ntouch evil", "$(touch evil)", "$(shell touch evil)"]
+)
+def test_a_budget_is_a_number(make, budget):
+    assert "BUDGET must be a number" in make("annotate", "ROOT=/x", f"BUDGET={budget}")[1]
