@@ -1,5 +1,3 @@
-import csv
-import io
 import json
 import math
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +14,7 @@ from zeroshot_al.exports import (
     order_rows,
     plain_list,
 )
+from zeroshot_al.files import read_csv, write_csv
 from zeroshot_al.spreadsheet import quote_cell, unquote_cell
 
 # In an order that no sorting gives.
@@ -23,6 +22,11 @@ NAMES = [
     "z/last.jpg", "<script>alert(1)</script>.png", "=cmd|' /C calc'!A0.png", "+1.png", "-2+3.png",
     "@SUM(1).png", "\tx.png", "'quoted.png", "''twice.png", "a,b\"c.png", "two\nlines.png",
     '"begins with a quote.png', "\uff1dfull.png", "ünï/日本.webp", "100% of #1?&d=x.png", "a b.png",
+    '"><img src=x onerror=alert(1)>.png', "javascript:alert(1).png", "\u202egpj.exe.png",
+    "x\r=1.png",
+    "../x.png", "</script><script>alert(2)</script>.png", "&lt;b&gt;.png", "-rf.png", "\u00a0.png",
+    "<img src=x onerror=document.title='evil'>.png", "\"><svg onload=document.title='evil'>.png",
+    "</title><svg onload=alert(3)>.png", "<!--.png", "'onmouseover='alert(4)'.png",
     "no-extension", "dots.in.name.tar.png", ".hidden.png", "a/first.jpg",
 ]  # fmt: skip
 
@@ -44,12 +48,9 @@ def make_picks(names=NAMES):
     ]
 
 
-def test_order_csv_gives_every_id_back_and_runs_nothing():
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(ORDER_HEADER)
-    writer.writerows(order_rows(make_picks()))
-    rows = list(csv.DictReader(io.StringIO(stream.getvalue(), newline="")))
+def test_order_csv_gives_every_id_back_and_runs_nothing(tmp_path):
+    write_csv(tmp_path / "order.csv", ORDER_HEADER, order_rows(make_picks()))
+    rows = read_csv(tmp_path / "order.csv", ORDER_HEADER)
     assert [int(row["rank"]) for row in rows] == list(range(len(NAMES)))
     assert [unquote_cell(row["id"]) for row in rows] == NAMES
     assert [row["path"] for row in rows] == [f"/photos/{name}" for name in NAMES]

@@ -208,6 +208,7 @@ def test_chromium_draws_the_page(page, tmp_path, width):
     assert '<div class="slider">' in dom
     assert f"First {BUDGET} picks" in dom
     assert dom.count("<script>") == 1
+    assert f"<title>What to label first: {BUDGET} of 300 images</title>" in dom
     shot = tmp_path / "page.png"
     subprocess.run(
         [*command, f"--screenshot={shot}", file.as_uri()],
