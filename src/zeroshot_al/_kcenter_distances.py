@@ -14,37 +14,59 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from zeroshot_al._kcenter_filter import TILE, Filter, bfloat16_filter, chunks, float32_filter
+from zeroshot_al._kcenter_filter import TILE, BFloat16Filter, Filter, chunks, float32_filter
 
 DENSE = 128  # from 1 candidate in 128 on, a finer product beats evaluating single pairs
 BFLOAT16_GAIN = 1.3  # the smallest speed-up of the product that pays for more candidates
 
 
 class Distances:
-    """The points, and the exact squared distances between them.
+    """The points of one process, and the exact squared distances between them.
 
     Parameters
     ----------
-    points : Tensor of shape (n_samples, n_dims), float32
-        Canonical rows, on the device that computes.
+    points : Tensor of shape (n_own + n_free, n_dims), float32
+        Canonical rows, on the device that computes; then room for `append`.
+    n_own : int
+        How many rows are points already.
     bfloat16 : bool
         Whether to filter in bfloat16 first; the float32 filter then takes what passes too much.
     """
 
-    def __init__(self, points: Tensor, bfloat16: bool):
+    def __init__(self, points: Tensor, n_own: int, bfloat16: bool):
         self.points = points
+        self.n_held = 0
         self.squared_norms = points.new_empty(len(points), dtype=torch.float64)
-        for chunk, out in zip(chunks(points), chunks(self.squared_norms, points), strict=True):
-            out.copy_(chunk.double().square_().sum(1))
-        self.filters = [float32_filter(points, self.squared_norms)]
+        self.filters: list[Filter] = [float32_filter(points)]
+        self.bfloat16: BFloat16Filter | None = None
         if bfloat16:
-            self.filters.insert(0, bfloat16_filter(points))
+            self.bfloat16 = BFloat16Filter(points, points[:n_own].mean(0).double())
+            self.filters.insert(0, self.bfloat16)
+        self._hold(n_own)
+
+    def append(self, vectors: Tensor) -> Tensor:
+        """Hold more points, float32 (n_new, n_dims), and return the index of each."""
+        first = self.n_held
+        self.points[first : first + len(vectors)] = vectors
+        self._hold(len(vectors))
+        return torch.arange(first, self.n_held, device=vectors.device)
+
+    def _hold(self, n_new: int) -> None:
+        """Take over the next rows of `points`."""
+        if not n_new:
+            return
+        rows = slice(self.n_held, self.n_held + n_new)
+        for chunk, out in zip(
+            chunks(self.points[rows]), chunks(self.squared_norms[rows], self.points), strict=True
+        ):
+            out.copy_(chunk.double().square_().sum(1))
+        if self.bfloat16 is not None:
+            self.bfloat16.hold(rows)
+        self.n_held += n_new
 
     def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """All squared distances (n_rows, n_columns), float64, by |x|^2 + |y|^2 - 2 xy."""
-        products = self.points[rows].double() @ self.points[columns].double().T
-        norms = self.squared_norms[rows][:, None] + self.squared_norms[columns][None, :]
-        return norms.sub_(products, alpha=2)
+        """All squared distances (n_rows, n_columns), float64."""
+        return squared_distances(self.points[rows], self.points[columns])
 
     def exact_pairs(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Squared distances of `rows[k]` to `columns[k]` (n_pairs,), float64."""
@@ -95,6 +117,13 @@ class Distances:
         row, column = candidates.nonzero().unbind(1)
         row = rows[row]
         bounds.scatter_reduce_(0, row, self.exact_pairs(row, columns[column]), "amin")
+
+
+def squared_distances(left: Tensor, right: Tensor) -> Tensor:
+    """All squared distances (n_left, n_right), float64, of canonical rows: |x|^2 + |y|^2 - 2 xy."""
+    left, right = left.double(), right.double()
+    norms = left.square().sum(1)[:, None] + right.square().sum(1)[None, :]
+    return norms.sub_(left @ right.T, alpha=2)
 
 
 @cache

@@ -88,26 +88,23 @@ class Filter:
         return (2 * (self.offset - product + self.error)).clamp_(min=0).sqrt_() + reach
 
 
-def float32_filter(points: Tensor, squared_norms: Tensor) -> Filter:
+def float32_filter(points: Tensor) -> Filter:
     """Filter with the canonical rows themselves, without a copy.
 
     ``xy = 1 - |x - y|^2 / 2 + (|x|^2 - 1) / 2 + (|y|^2 - 1) / 2``, so with the offset 1 the norms'
-    largest deviation from 1 is an error. Float32 accumulation of d products, in any order, fused or
-    not, adds at most ``gamma_d |x| |y|`` (see `_gamma`). No point is moved.
+    largest deviation from 1 is an error: rounding to the grid moves a norm by up to
+    ``r = sqrt(d) 2^-25``, its square by ``2 r + r^2``. Float32 accumulation of d products, in any
+    order, fused or not, adds at most ``gamma_d |x| |y|`` (see `_gamma`). No point is moved.
     """
     n_dims = points.shape[1]
-    error = (squared_norms - 1).abs().max() + _gamma(n_dims, 2.0**-24) * squared_norms.max()
-    return Filter(
-        vectors=points,
-        n_dims=n_dims,
-        moved=squared_norms.new_zeros(1).expand(len(points)),
-        offset=1.0,
-        error=MARGIN * error.item(),
-    )
+    rounding = n_dims**0.5 * 2.0**-25
+    error = rounding * (2 + rounding) + _gamma(n_dims, 2.0**-24) * (1 + rounding) ** 2
+    unmoved = points.new_zeros(1, dtype=torch.float64).expand(len(points))
+    return Filter(points, n_dims, unmoved, 1.0, MARGIN * error)
 
 
-def bfloat16_filter(points: Tensor) -> Filter:
-    """Filter with the rows rounded to bfloat16, after the mean is subtracted.
+class BFloat16Filter(Filter):
+    """Filter with the rows rounded to bfloat16, after a mean is subtracted.
 
     Distances do not change when all points are shifted alike, and the rounding is relative: rows
     that share a large mean, as pooled activations do, are moved less when it is gone.
@@ -120,27 +117,47 @@ def bfloat16_filter(points: Tensor) -> Filter:
        ``|z_i| |z_j| + |h_i| + |h_j| <= 2 L^2`` with L the longest row, hence an error of at most
        ``gamma_{d+4} 2 L^2``, with the unit 2^-23 since tensor cores truncate (Fasi et al. 2021).
     2. What h + h' loses, measured, once for the row and once for the column.
+
+    The error thus grows with what the filter holds.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n_samples, n_dims), float32
+        Canonical rows; none is read before `hold`.
+    mean : Tensor of shape (n_dims,), float64
+        What is subtracted. Any vector is right, and the points' mean is best.
     """
-    n_samples, n_dims = points.shape
-    mean = points.mean(0).double()
-    vectors = points.new_ones((n_samples, n_dims + 4), dtype=torch.bfloat16)
-    moved = points.new_empty(n_samples, dtype=torch.float64)
-    lost = squared_length = moved.new_zeros(())
-    for exact, out, distance in zip(
-        chunks(points), chunks(vectors, points), chunks(moved, points), strict=True
-    ):
-        centred = exact.double() - mean
-        out[:, :n_dims] = centred
-        rounded = out[:, :n_dims].double()
-        distance.copy_((centred - rounded).square_().sum(1).sqrt_())
-        half = rounded.square_().sum(1) / -2
-        out[:, n_dims] = half
-        out[:, n_dims + 1] = half - out[:, n_dims]
-        kept = out[:, n_dims].double() + out[:, n_dims + 1]
-        lost = torch.maximum(lost, (half - kept).abs().max())
-        squared_length = torch.maximum(squared_length, -2 * half.min())
-    error = 2 * lost + _gamma(n_dims + 4, 2.0**-23) * 2 * squared_length
-    return Filter(vectors, n_dims, moved.mul_(MARGIN), 0.0, MARGIN * error.item())
+
+    def __init__(self, points: Tensor, mean: Tensor):
+        n_samples, n_dims = points.shape
+        vectors = points.new_empty((n_samples, n_dims + 4), dtype=torch.bfloat16)
+        super().__init__(vectors, n_dims, points.new_empty(n_samples, dtype=torch.float64), 0.0, 0)
+        self.points, self.mean = points, mean
+        self.lost, self.squared_length = 0.0, 0.0
+
+    def hold(self, rows: slice) -> None:
+        """Take over the points in `rows`, at least one, which can then be multiplied."""
+        n_dims = self.n_dims
+        lost = squared_length = self.moved.new_zeros(())
+        for exact, out, distance in zip(
+            *(chunks(part[rows], self.points) for part in (self.points, self.vectors, self.moved)),
+            strict=True,
+        ):
+            centred = exact.double() - self.mean
+            out[:, :n_dims] = centred
+            rounded = out[:, :n_dims].double()
+            distance.copy_((centred - rounded).square_().sum(1).sqrt_().mul_(MARGIN))
+            half = rounded.square_().sum(1) / -2
+            out[:, n_dims] = half
+            out[:, n_dims + 1] = half - out[:, n_dims]
+            out[:, n_dims + 2 :] = 1
+            kept = out[:, n_dims].double() + out[:, n_dims + 1]
+            lost = torch.maximum(lost, (half - kept).abs().max())
+            squared_length = torch.maximum(squared_length, -2 * half.min())
+        self.lost = max(self.lost, lost.item())
+        self.squared_length = max(self.squared_length, squared_length.item())
+        accumulation = _gamma(n_dims + 4, 2.0**-23) * 2 * self.squared_length
+        self.error = MARGIN * (2 * self.lost + accumulation)
 
 
 def _gamma(n_terms: int, unit: float) -> float:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from zeroshot_al.errors import InputError
+from zeroshot_al.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from zeroshot_al.kcenter import KCenterOrder
@@ -30,7 +31,7 @@ GRID = 2.0**-24
 _CHUNK_ELEMENTS = 1 << 16  # 512 KiB in float64: a chunk stays in the second-level cache
 
 
-def canonical_rows(embeddings: np.ndarray) -> np.ndarray:
+def canonical_rows(embeddings: np.ndarray, ranks: Ranks = ALONE, n_free: int = 0) -> np.ndarray:
     """Bring each row to length 1 and its coordinates to multiples of 2^-24.
 
     Only correctly rounded elementwise operations are used, in a fixed order, so that the result is
@@ -41,48 +42,49 @@ def canonical_rows(embeddings: np.ndarray) -> np.ndarray:
     ----------
     embeddings : ndarray or memmap of shape (n_samples, n_dims), floating
         The features. Read once, a few hundred rows at a time.
+    ranks : Ranks
+        Each rank gets its own rows only: dealt like cards, so that all ranks' are alike.
+    n_free : int
+        How many rows to leave free, and untouched in memory, behind them.
 
     Returns
     -------
-    ndarray of shape (n_samples, n_dims), float32
-        Rows of length 1 up to sqrt(n_dims) * 2^-25, the effect of the rounding.
+    ndarray of shape (n_own + n_free, n_dims), float32
+        Rows rank, rank + n_ranks, ..., of length 1 up to sqrt(n_dims) * 2^-25, the effect of the
+        rounding; then what is free.
 
     Raises
     ------
     InputError
-        If the array is not two-dimensional, is empty or not floating, or if a row holds NaN or
-        infinity or only zeros.
+        If the array is not two-dimensional, is empty or not floating, or if a row, this rank's or
+        another's, holds NaN or infinity or only zeros.
     """
-    if not isinstance(embeddings, np.ndarray) or embeddings.ndim != 2:
-        shape = getattr(embeddings, "shape", type(embeddings).__name__)
-        raise InputError(
-            f"embeddings {shape} must be a NumPy array of the shape (n_samples, n_dims); "
-            "reshape them to one row a sample"
-        )
-    if embeddings.dtype.kind != "f":
-        raise InputError(
-            f"embeddings of the type {embeddings.dtype} must be floating; convert them to float32"
-        )
+    check_embeddings(embeddings)
+    own = embeddings[ranks.rank :: ranks.n_ranks]
     n_samples, n_dims = embeddings.shape
-    if n_samples == 0 or n_dims == 0:
-        raise InputError(f"embeddings {embeddings.shape} are empty; give at least one sample")
-    canonical = np.empty((n_samples, n_dims), dtype=np.float32)
+    canonical = np.empty((len(own) + n_free, n_dims), dtype=np.float32)
     step = max(1, _CHUNK_ELEMENTS // n_dims)
-    for start in range(0, n_samples, step):
-        rows = embeddings[start : start + step].astype(np.float64)
-        canonical[start : start + step] = _canonical_chunk(rows, start)
+    first_bad = n_samples
+    for start in range(0, len(own), step):
+        rows = own[start : start + step].astype(np.float64)
+        largest = np.maximum(rows.max(axis=1), -rows.min(axis=1))  # NaN propagates
+        good = np.isfinite(largest) & (largest > 0)
+        if not good.all():
+            first_bad = ranks.rank + (start + int(good.argmin())) * ranks.n_ranks
+            break
+        canonical[start : start + len(rows)] = _canonical_chunk(rows, largest)
+    # All ranks stop at the same row: one that stopped alone would leave the others waiting.
+    first_bad = int(torch.stack(ranks.gather(torch.tensor(first_bad))).min())
+    if first_bad < n_samples:
+        finite = np.isfinite(embeddings[first_bad].astype(np.float64)).all()
+        found = "is all zeros and has no direction; drop it"
+        found = found if finite else "holds NaN or infinity; repair or drop it"
+        raise InputError(f"row {first_bad} of the embeddings {found}")
     return canonical
 
 
-def _canonical_chunk(rows: np.ndarray, first_row: int) -> np.ndarray:
+def _canonical_chunk(rows: np.ndarray, largest: np.ndarray) -> np.ndarray:
     """Canonical form of a few rows, float64 in and out; overwrites `rows`."""
-    largest = np.maximum(rows.max(axis=1), -rows.min(axis=1))
-    if not np.isfinite(largest).all():  # max and min propagate NaN
-        row = first_row + int(np.argmin(np.isfinite(largest)))
-        raise InputError(f"row {row} of the embeddings holds NaN or infinity; repair or drop it")
-    if not largest.all():
-        row = first_row + int(np.argmin(largest))
-        raise InputError(f"row {row} of the embeddings is all zeros and has no direction; drop it")
     # A power of two brings the largest coordinate to [0.5, 1): exact, and squares cannot overflow.
     rows = np.ldexp(rows, -np.frexp(largest)[1][:, None], out=rows)
     rows /= np.sqrt(_sum_in_fixed_order(rows * rows))[:, None]
@@ -102,6 +104,22 @@ def _sum_in_fixed_order(terms: np.ndarray) -> np.ndarray:
         terms[:, :half] += terms[:, half : 2 * half]
         width = half
     return terms[:, 0]
+
+
+def check_embeddings(embeddings: np.ndarray) -> None:
+    """Check that the embeddings are a floating matrix and not empty."""
+    if not isinstance(embeddings, np.ndarray) or embeddings.ndim != 2:
+        shape = getattr(embeddings, "shape", type(embeddings).__name__)
+        raise InputError(
+            f"embeddings {shape} must be a NumPy array of the shape (n_samples, n_dims); "
+            "reshape them to one row a sample"
+        )
+    if embeddings.dtype.kind != "f":
+        raise InputError(
+            f"embeddings of the type {embeddings.dtype} must be floating; convert them to float32"
+        )
+    if 0 in embeddings.shape:
+        raise InputError(f"embeddings {embeddings.shape} are empty; give at least one sample")
 
 
 def check_indices(
@@ -174,7 +192,7 @@ def check_prefix(
 ) -> None:
     """Check that a prefix fits the pool, the initial points and the counts."""
     order = check_indices("resume.order", prefix.order, n_samples)
-    if not (0 if len(initial) else n_initial) <= len(order) <= n_select:
+    if not (1 if len(initial) else n_initial) <= len(order) <= n_select:
         raise InputError(
             f"resume holds {len(order)} picks, which must be at least n_initial {n_initial} "
             f"and at most n_select {n_select}; continue a shorter order or raise n_select"

@@ -24,6 +24,10 @@ module makes the same picks with matrix-matrix products:
 
 Steps 2 to 4 are `_kcenter_search`.
 
+Several ranks share one search, each with its part of the points. They exchange the points of a
+block, once in a few hundred picks, and never the picks one by one: see `_kcenter_search` and, for
+bytes and messages, docs/benchmarks/ranks.md.
+
 References
 ----------
 T. F. Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical Computer
@@ -43,11 +47,13 @@ from zeroshot_al._kcenter_input import (
     canonical_rows,
     check_counts,
     check_device,
+    check_embeddings,
     check_indices,
     check_precision,
     check_prefix,
 )
 from zeroshot_al._kcenter_search import Search
+from zeroshot_al.ranks import ALONE, Ranks
 
 BFLOAT16_DIMS = 256  # below, the product is too small a part of the time to pay for the copy
 
@@ -88,11 +94,12 @@ def kcenter_order(
     device: str | torch.device = "auto",
     progress: bool = False,
     resume: KCenterOrder | None = None,
+    ranks: Ranks = ALONE,
 ) -> KCenterOrder:
     """Order points so that each is the farthest from all before it.
 
     The result is exact: the sequence of greedy k-center in float64 on the canonical rows, ties to
-    the smallest index. `precision`, `device`, threads and block sizes change the time only.
+    the smallest index. `precision`, `device`, threads, ranks and block sizes change the time only.
 
     Parameters
     ----------
@@ -117,23 +124,29 @@ def kcenter_order(
     resume : KCenterOrder, optional
         A prefix to continue, made from the same embeddings and initial points; `seed` is then not
         used. Without its `bounds` and `n_compared` these are computed again.
+    ranks : Ranks
+        The processes that share the work. Each calls with the same arguments, `device` apart, of
+        which it reads its own part of the embeddings.
 
     Returns
     -------
     KCenterOrder
-        `order` and `radius` of length `n_select`, and the state to resume from.
+        `order` and `radius` of length `n_select`, and the state to resume from, on every rank the
+        same. How far each point was compared, `bounds` and `n_compared`, depends on the number of
+        ranks; any number can resume from it.
 
     Raises
     ------
     InputError
         For embeddings that are not a finite, floating matrix without zero rows; for a count,
-        index, seed, precision or device out of range; for a prefix of other embeddings.
+        index, seed, precision or device out of range; for a prefix of other embeddings. All ranks
+        raise the same.
 
     Notes
     -----
     Time is that of a product of (at most) all points with all centres, 2 n_samples n_select n_dims
     operations. Memory beside the embeddings is one float32 copy of them (and a bfloat16 one if
-    that filter is used) and a few MB.
+    that filter is used) and a few MB. A rank has its part of the points, and the others' centres.
 
     References
     ----------
@@ -145,8 +158,8 @@ def kcenter_order(
     >>> kcenter_order(points, 3, initial_indices=[0]).order
     array([3, 2, 1])
     """
-    points = canonical_rows(embeddings)
-    n_samples = len(points)
+    check_embeddings(embeddings)
+    n_samples, n_dims = embeddings.shape
     initial = check_indices("initial_indices", initial_indices, n_samples)
     check_counts(n_select, n_samples - len(initial), 1 if len(initial) else n_initial, seed)
     if resume is not None:
@@ -154,22 +167,26 @@ def kcenter_order(
     where = check_device(device)
     check_precision(precision)
     bfloat16 = precision == "bf16" or (
-        precision == "auto" and points.shape[1] >= BFLOAT16_DIMS and bfloat16_pays(where)
+        precision == "auto" and n_dims >= BFLOAT16_DIMS and bfloat16_pays(where)
     )
-    quiet = None if progress else True  # None: silent off a terminal
+    n_own = len(range(ranks.rank, n_samples, ranks.n_ranks))
+    n_foreign = min(n_samples - n_own, len(initial) + n_select)  # centres, at most
+    points = torch.from_numpy(canonical_rows(embeddings, ranks, n_foreign)).to(where)
+    quiet = None if progress and ranks.is_first else True  # None: silent off a terminal
     bar = tqdm(total=n_select, desc="k-center", unit="pick", disable=quiet)
     with reference_arithmetic(where), bar:
-        search = Search(Distances(torch.from_numpy(points).to(where), bfloat16), n_select, bar)
-        search.add_centres(initial)
+        search = Search(Distances(points, n_own, bfloat16), n_samples, n_select, bar, ranks)
+        search.add_given(initial)
         if resume is not None:
             search.restore(resume)
         elif not len(initial):
             rng = np.random.default_rng(seed)
             search.add_starts(rng.choice(n_samples, size=n_initial, replace=False))
         search.run()
+        bounds, n_compared = search.state()
         return KCenterOrder(
-            order=np.array(search.centres[-n_select:], dtype=np.int64),
+            order=np.array(search.order, dtype=np.int64),
             radius=np.array(search.radius, dtype=np.float64),
-            bounds=search.bounds.cpu().numpy(),
-            n_compared=search.n_compared.cpu().numpy(),
+            bounds=bounds,
+            n_compared=n_compared,
         )

@@ -304,16 +304,16 @@ class TestKnownBugs:
     def test_distance_matrix(self, monkeypatch):
         """No n x n or budget x n matrix: no tensor above a tile or the data itself."""
         sizes = []
-        products, exact = _kcenter_filter.Filter.products, _kcenter_distances.Distances.exact
+        products = _kcenter_filter.Filter.products
+        squared_distances = _kcenter_distances.squared_distances
         set_tile(monkeypatch, 128)
-        monkeypatch.setattr(
-            _kcenter_filter.Filter, "products",
-            lambda *args: sizes.append(products(*args).numel()) or products(*args),
-        )  # fmt: skip
-        monkeypatch.setattr(
-            _kcenter_distances.Distances, "exact",
-            lambda *args: sizes.append(exact(*args).numel()) or exact(*args),
-        )  # fmt: skip
+
+        def recorded(function):
+            return lambda *args: sizes.append(function(*args).numel()) or function(*args)
+
+        monkeypatch.setattr(_kcenter_filter.Filter, "products", recorded(products))
+        for module in (_kcenter_distances, _kcenter_search):
+            monkeypatch.setattr(module, "squared_distances", recorded(squared_distances))
         kcenter_order(clustered(3000), 2000, n_initial=600)
         assert max(sizes) <= _kcenter_search.BLOCK**2
 
@@ -395,7 +395,7 @@ class TestBounds:
 
     def test_float64_distances_are_exact(self):
         points = canonical_rows(clustered(40, 33))
-        distances = _kcenter_distances.Distances(torch.from_numpy(points), False)
+        distances = _kcenter_distances.Distances(torch.from_numpy(points), 40, False)
         everyone = torch.arange(40)
         matrix = distances.exact(everyone, everyone)
         pairs = distances.exact_pairs(everyone, everyone.flip(0))
@@ -419,7 +419,7 @@ class TestBounds:
         rows = torch.from_numpy(canonical_rows(points)).to(device)
         everyone = torch.arange(200, device=device)
         with _kcenter_distances.reference_arithmetic(rows.device):
-            distances = _kcenter_distances.Distances(rows, bfloat16)
+            distances = _kcenter_distances.Distances(rows, 200, bfloat16)
             tested = distances.filters[0]
             exact = distances.exact(everyone, everyone).sqrt()
             products = tested.products(everyone, everyone)
