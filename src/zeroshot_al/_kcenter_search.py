@@ -43,23 +43,20 @@ class Search:
     ----------
     distances : Distances
         This rank's points, with room for the centres among the others'.
-    n_samples, n_select : int
-        How many points there are on all ranks, and how many to order.
+    n_select : int
+        How many points to order.
     bar : tqdm
         Told of every pick.
     ranks : Ranks
         Who else searches.
     """
 
-    def __init__(
-        self, distances: Distances, n_samples: int, n_select: int, bar: tqdm, ranks: Ranks
-    ):
+    def __init__(self, distances: Distances, n_select: int, bar: tqdm, ranks: Ranks):
         self.distances = distances
         self.ranks = ranks
         self.share = max(1, BLOCK // ranks.n_ranks)  # of a block
-        self.samples = torch.arange(  # of each row
-            ranks.rank, n_samples, ranks.n_ranks, device=distances.points.device
-        )
+        rows = torch.arange(distances.n_held, device=distances.points.device)
+        self.samples = ranks.rank + ranks.n_ranks * rows
         self.bounds = torch.full_like(self.samples, math.inf, dtype=torch.float64)
         self.n_compared = torch.zeros_like(self.samples)
         self.centres: list[int] = []  # rows: initial ones, then the order

@@ -175,7 +175,7 @@ def kcenter_order(
     quiet = None if progress and ranks.is_first else True  # None: silent off a terminal
     bar = tqdm(total=n_select, desc="k-center", unit="pick", disable=quiet)
     with reference_arithmetic(where), bar:
-        search = Search(Distances(points, n_own, bfloat16), n_samples, n_select, bar, ranks)
+        search = Search(Distances(points, n_own, bfloat16), n_select, bar, ranks)
         search.add_given(initial)
         if resume is not None:
             search.restore(resume)
