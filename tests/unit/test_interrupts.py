@@ -1,8 +1,15 @@
+import contextlib
+import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from zeroshot_al.interrupts import interrupts_deferred
+from zeroshot_al import interrupts
+from zeroshot_al.interrupts import interrupt_on_termination, interrupts_deferred
 
 
 def test_an_interrupt_is_raised_at_the_end_of_the_block():
@@ -18,3 +25,115 @@ def test_an_error_in_the_block_is_told_and_the_handler_put_back():
     with pytest.raises(ValueError, match="the error"), interrupts_deferred():
         raise ValueError("the error")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+STAGE = """
+import os, sys, time
+from pathlib import Path
+sys.path.insert(0, "src")
+from zeroshot_al.files import replaced_directory
+from zeroshot_al.stage import run_stage
+
+def main(folder):
+    with replaced_directory(folder / "pool") as directory:
+        directory.mkdir()
+        (folder / "stage").write_text(str(os.getpid()))
+        time.sleep(300)
+
+run_stage(main, Path(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that starts a stage by `command ... script folder`, and waits for it."""
+    started = []
+    script = tmp_path / "stage.py"
+    script.write_text(STAGE)
+    (tmp_path / "out").mkdir()
+
+    def run(*command, **env):
+        process = subprocess.Popen(
+            [*command, script, tmp_path / "out"], env=os.environ | env, text=True,
+            stderr=subprocess.PIPE, cwd=Path(__file__).parents[2], start_new_session=True,
+        )  # fmt: skip
+        started.append(process)
+        file = tmp_path / "out/stage"
+        assert eventually(lambda: file.exists() and file.read_text())
+        return process, int(file.read_text())
+
+    yield run
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def eventually(condition, limit_s=120):
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_sigterm_removes_what_is_half_written(start, tmp_path):
+    process, _ = start(sys.executable)
+    assert list((tmp_path / "out").glob(".pool.*.tmp"))
+    process.terminate()
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "interrupted; run again to continue" in stderr
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["stage"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("shell", [False, True], ids=["by itself", "in a shell"])
+def test_a_stage_ends_with_the_dvc_that_runs_it(start, tmp_path, shell):
+    # Like DVC's, the shell's process stays or is replaced by its one command.
+    runner = (
+        "import subprocess, sys; "
+        "subprocess.run(sys.argv[2:] if not int(sys.argv[1]) else "
+        "['/bin/sh', '-c', '\"$@\"; true', 'sh', *sys.argv[2:]])"
+    )
+    process, stage = start(
+        sys.executable, "-c", runner, str(int(shell)), sys.executable,
+        DVC_STAGE="download", SHELL="/bin/sh",
+    )  # fmt: skip
+    process.kill()  # the runner alone
+    _, stderr = process.communicate(timeout=120)  # ends when the stage has ended too
+    assert "interrupted" in stderr
+    assert not Path(f"/proc/{stage}").exists() or "Z" in Path(f"/proc/{stage}/stat").read_text()
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["stage"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted otherwise elsewhere")
+def test_a_stage_whose_dvc_is_gone_already_does_not_begin(tmp_path):
+    script = tmp_path / "stage.py"
+    script.write_text(STAGE)
+    # setsid: of another session than its parent, as an orphan is.
+    done = subprocess.run(
+        [sys.executable, script, tmp_path], env=os.environ | {"DVC_STAGE": "download"},
+        cwd=Path(__file__).parents[2], start_new_session=True, capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "interrupted" in done.stderr
+
+
+def test_worker_processes_still_end_by_sigterm(monkeypatch):
+    monkeypatch.setattr(interrupts, "_terminates", False)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        interrupt_on_termination()
+        with interrupts_deferred():
+            child = os.fork()
+            if not child:
+                time.sleep(60)
+                os._exit(0)
+        os.kill(child, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt), interrupts_deferred():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
