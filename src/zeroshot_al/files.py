@@ -4,9 +4,11 @@ import csv
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TextIO
 
@@ -23,6 +25,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in _leftovers(path.parent).pop((path.stem, f"tmp{path.suffix}"), ()):
+        leftover.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
@@ -46,9 +50,14 @@ def replaced_directory(directory: str | Path) -> Iterator[Path]:
     directory = Path(os.path.realpath(directory))
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
     old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
-    # Left by a killed process that had the same number.
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+    leftovers = _leftovers(directory.parent)
+    for leftover in leftovers.pop((directory.name, "old"), ()):
+        if directory.exists():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:  # killed between the two renames
+            leftover.rename(directory)
+    for leftover in leftovers.pop((directory.name, "tmp"), ()):
+        shutil.rmtree(leftover, ignore_errors=True)
     try:
         yield temporary
         # A directory that is not empty cannot be replaced in one step, so the old one steps aside.
@@ -60,6 +69,34 @@ def replaced_directory(directory: str | Path) -> Iterator[Path]:
         if old.exists() and not directory.exists():
             old.rename(directory)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _leftovers(directory: Path) -> dict[tuple[str, str], list[Path]]:
+    """Return what killed processes left in a directory, by the name and the kind of the target."""
+    return _listed_leftovers(Path(os.path.realpath(directory)))
+
+
+@cache  # else each of many files in one directory would list it anew
+def _listed_leftovers(directory: Path) -> dict[tuple[str, str], list[Path]]:
+    found: dict[tuple[str, str], list[Path]] = {}
+    for path in directory.iterdir() if directory.is_dir() else ():
+        # As `atomic_path` and `replaced_directory` name them.
+        match = re.fullmatch(r"\.(.+)\.(\d+)\.(old|tmp(?:\.[^.]+)?)", path.name, re.DOTALL)
+        if match and not _is_running(int(match[2])):
+            found.setdefault((match[1], match[3]), []).append(path)
+    return found
+
+
+def _is_running(process: int) -> bool:
+    if process == os.getpid():
+        return False  # the number of a killed one, used again
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
 
 
 def write_json(path: str | Path, data: object) -> None:

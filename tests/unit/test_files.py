@@ -1,6 +1,9 @@
 import csv
 import json
+import os
 import resource
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from zeroshot_al.files import (
     read_csv,
     read_json,
     read_npy,
+    replaced_directory,
     write_csv,
     write_json,
     write_npy,
@@ -138,3 +142,39 @@ def test_any_text_survives_a_csv(tmp_path):
     assert [row["id"] for row in read_csv(tmp_path / "a.csv", ["id", "n"])] == texts
     write_csv(tmp_path / "b.csv", ["id"], [("x",), ("y",)])
     assert (tmp_path / "b.csv").read_bytes() == b"id\nx\ny\n"
+
+
+@pytest.fixture
+def dead():
+    """Return the number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path, dead):
+    (tmp_path / f".images.{dead}.tmp.npy").write_bytes(b"half")
+    others = [
+        tmp_path / f".images.{os.getppid()}.tmp.npy",  # being written just now
+        tmp_path / f".labels.{dead}.tmp.npy",  # of another file
+        tmp_path / ".images.npy",
+    ]
+    for other in others:
+        other.write_bytes(b"half")
+    write_npy(tmp_path / "images.npy", np.arange(3))
+    assert set(tmp_path.iterdir()) == {tmp_path / "images.npy", *others}
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["before", "after"])
+def test_a_directory_survives_a_kill_between_its_renames(tmp_path, dead, replaced):
+    (tmp_path / f".pool.{dead}.old").mkdir()
+    (tmp_path / f".pool.{dead}.old/index.csv").write_text("the old one")
+    (tmp_path / f".pool.{dead}.tmp").mkdir()
+    if replaced:
+        (tmp_path / "pool").mkdir()
+        (tmp_path / "pool/index.csv").write_text("the new one")
+    with pytest.raises(ZeroDivisionError), replaced_directory(tmp_path / "pool"):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == [tmp_path / "pool"]
+    expected = "the new one" if replaced else "the old one"
+    assert (tmp_path / "pool/index.csv").read_text() == expected
