@@ -7,6 +7,8 @@ import os
 import shutil
 import sys
 import time
+import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
@@ -87,20 +89,24 @@ class Checkpoint:
         with atomic_path(self._file) as temporary:
             whole = {key: value.detach().contiguous() for key, value in tensors.items()}
             # Written by Python, whose error for a full disk has a number; safetensors' has not.
-            temporary.write_bytes(serialise(whole, metadata={"step": str(step)}))
+            metadata = {"step": str(step), "crc32": _checksum(whole)}
+            temporary.write_bytes(serialise(whole, metadata=metadata))
         self._saved_at = time.monotonic()
 
     def restore(self, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer) -> int:
         """Load the state in place and return the number of steps done, 0 without a checkpoint.
 
-        A file that cannot be read is discarded with a warning.
+        A file that cannot be read or has changed since is discarded with a warning.
         """
         if not self._file.exists():
             return 0
         try:
             with safe_open(self._file, framework="pt") as file:
-                step = int(file.metadata()["step"])
+                metadata = file.metadata()
+                step = int(metadata["step"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            if metadata["crc32"] != _checksum(tensors):
+                raise ValueError("its checksum is wrong")
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             logger.warning("discarding the unreadable checkpoint %s (%s)", self._file, error)
             self._file.unlink()
@@ -130,6 +136,15 @@ def _tensors(modules: dict[str, torch.nn.Module]) -> dict[str, Tensor]:
         for name, module in modules.items()
         for key, tensor in (*module.named_parameters(), *module.named_buffers())
     }
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Return the CRC-32 of all bytes: a training that goes on from a wrong bit ends somewhere."""
+    total = 0
+    for key in sorted(tensors):
+        flat = tensors[key].detach().contiguous().cpu().reshape(-1)
+        total = zlib.crc32(flat.view(torch.uint8).numpy(), zlib.crc32(key.encode(), total))
+    return f"{total:08x}"
 
 
 def discard(directory: Path) -> None:

@@ -98,14 +98,18 @@ def test_several_modules_keep_apart(tmp_path):
     }
 
 
-@pytest.mark.parametrize("damage", ["half", "empty", "garbage"])
+@pytest.mark.parametrize("damage", ["half", "empty", "garbage", "one bit"])
 def test_a_damaged_file_is_discarded_with_a_warning(tmp_path, caplog, damage):
     network, optimizer = make(torch.contiguous_format)
     train(network, optimizer, range(2))
     save(tmp_path, network, optimizer, 2)
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
-    file.write_bytes({"half": whole[: len(whole) // 2], "empty": b"", "garbage": b"x" * 99}[damage])
+    damaged = {
+        "half": whole[: len(whole) // 2], "empty": b"", "garbage": b"x" * 99,
+        "one bit": whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:],
+    }  # fmt: skip
+    file.write_bytes(damaged[damage])
     fresh, optimizer = make(torch.contiguous_format, seed=1)
     before = weights(fresh)
     with caplog.at_level(logging.WARNING):
