@@ -9,7 +9,7 @@ Paper   not in it: what comes after its order
 
 from dataclasses import replace
 
-from zeroshot_al._kcenter_input import canonical_rows
+from zeroshot_al._kcenter_input import canonical_rows, check_fits
 from zeroshot_al.annotation import AnnotateParams, make_picks, write_exports
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import atomic_path, read_npy, replaced_directory
@@ -39,6 +39,7 @@ def main() -> None:
             f"budget {budget} exceeds the order of {len(order)}; lower it in params.yaml"
         )
     embeddings = read_npy(f"data/embeddings/{method}.npy", memory_map=True)
+    check_fits(*embeddings.shape)
     rows = canonical_rows(embeddings[: pool.n_train])
     files = image_files(data, pool.train_ids)
     picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, files)

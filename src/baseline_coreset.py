@@ -14,7 +14,7 @@ from zeroshot_al.orders import write_seeded_orders
 from zeroshot_al.params import load_experiment, load_section
 from zeroshot_al.pool import check_budgets, load_pool
 from zeroshot_al.stage import run_stage
-from zeroshot_al.trainings import coreset_chain
+from zeroshot_al.trainings import check_trainings_fit, coreset_chain
 
 
 def main() -> None:
@@ -24,6 +24,7 @@ def main() -> None:
     params = load_section("classifier", ClassifierParams)
     pool = load_pool("data/pool", needs_labels=True)
     check_budgets(budgets, pool.n_train)
+    check_trainings_fit(budgets[-1], pool.images.shape[1:], params, len(seeds))
     code = fingerprint(params, budgets, pool.images, pool.train_labels, pool.test_labels)
     directory = checkpoint_root() / "baseline_coreset" / code
     jobs = [("data/pool", budgets, params, seed, directory / str(seed)) for seed in seeds]

@@ -14,7 +14,7 @@ from zeroshot_al.orders import write_seeded_orders
 from zeroshot_al.params import load_experiment, load_section
 from zeroshot_al.pool import check_budgets, load_pool
 from zeroshot_al.stage import run_stage
-from zeroshot_al.trainings import random_order, score_picks
+from zeroshot_al.trainings import check_trainings_fit, random_order, score_picks
 
 
 def main() -> None:
@@ -23,6 +23,8 @@ def main() -> None:
     params = load_section("classifier", ClassifierParams)
     pool = load_pool("data/pool", needs_labels=True)
     check_budgets(experiment.budgets, pool.n_train)
+    n_jobs = len(experiment.budgets) * len(experiment.seeds)
+    check_trainings_fit(experiment.budgets[-1], pool.images.shape[1:], params, n_jobs)
     orders = {seed: random_order(pool.n_train, seed) for seed in experiment.seeds}
     code = fingerprint(params, pool.images, pool.train_labels, pool.test_labels)
     directory = checkpoint_root() / "baseline_random" / code

@@ -25,7 +25,7 @@ from zeroshot_al.orders import ZERO_SHOT
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import Pool, load_pool
 from zeroshot_al.pretrained import load_pretrained
-from zeroshot_al.probe import EmbedParams, knn_accuracy, linear_accuracy
+from zeroshot_al.probe import EmbedParams, check_pixel_probe_fits, probe
 from zeroshot_al.runtime import pick_device
 from zeroshot_al.stage import run_stage
 
@@ -35,12 +35,10 @@ def main() -> None:
     encoder_params = load_section("encoder", EncoderParams)
     params = load_section("embed", EmbedParams)
     pool = load_pool("data/pool")
-
-    def probe(features: np.ndarray) -> dict[str, float]:
-        train, test = features[: pool.n_train], features[pool.n_train :]
-        arguments = (train, pool.train_labels, test, pool.test_labels, params)
-        return {"linear": linear_accuracy(*arguments), "knn": knn_accuracy(*arguments)}
-
+    # A probe learns from labels and is scored on test images.
+    probed = pool.is_labelled and pool.n_train < len(pool.ids)
+    if probed:
+        check_pixel_probe_fits(pool.images)
     # All features before the first file: a bad encoder leaves every file as it was.
     features = embed(active_methods(encoder_params), encoder_params, pool)
     for method in ZERO_SHOT:
@@ -49,12 +47,12 @@ def main() -> None:
         else:  # DVC empties the directory; without DVC, an earlier run's file would stay
             Path(f"data/embeddings/{method}.npy").unlink(missing_ok=True)
     results = {}
-    # A probe learns from labels and is scored on test images.
-    if pool.is_labelled and pool.n_train < len(pool.ids):
+    if probed:
         if pool.has_images:
             features["pixels"] = pool.images.reshape(len(pool.ids), -1).astype(np.float32) / 255
         for name, rows in features.items():
-            results[name] = probe(rows)
+            train, test = rows[: pool.n_train], rows[pool.n_train :]
+            results[name] = probe(train, pool.train_labels, test, pool.test_labels, params)
             logging.info("%s: %s", name, results[name])
     write_json("metrics/linear_eval.json", results)
 

@@ -11,7 +11,7 @@ from zeroshot_al.encoders import EncoderParams, active_methods, save_encoder, sa
 from zeroshot_al.files import write_csv
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import load_pool
-from zeroshot_al.pretrain import HISTORY_HEADER, pretrain
+from zeroshot_al.pretrain import HISTORY_HEADER, check_pretraining_fits, pretrain
 from zeroshot_al.runtime import initial_weights
 from zeroshot_al.simclr import Simclr, SimclrParams
 from zeroshot_al.stage import run_stage
@@ -25,6 +25,7 @@ def main() -> None:
         save_untrained("models/simclr.safetensors", "simclr")
         return
     images = load_pool("data/pool").train_images
+    check_pretraining_fits(images)
     # Not the whole section: to add a method later costs this one no training.
     code = fingerprint(encoder.name, encoder.width, params, images)
     directory = checkpoint_root() / "pretrain_simclr" / code

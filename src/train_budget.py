@@ -20,7 +20,7 @@ from zeroshot_al.orders import read_zero_shot_orders
 from zeroshot_al.params import load_experiment, load_section
 from zeroshot_al.stage import run_stage
 from zeroshot_al.training_pool import PartlyLabelledPool, first_picks, load_training_pool
-from zeroshot_al.trainings import score_picks
+from zeroshot_al.trainings import check_trainings_fit, score_picks
 
 LABELS = "data/labels"
 
@@ -36,6 +36,8 @@ def main(budget: int) -> None:
         for method, order in active.items()
         if (picks := first_picks(pool, order, budget, f"data/orders/{method}.csv")) is not None
     }
+    n_jobs = len(orders) * len(seeds)
+    check_trainings_fit(budget, pool.images.shape[1:], params, n_jobs)
     code = fingerprint(
         params, pool.images, pool.train_labels, pool.test_images, pool.test_labels, *orders.values()
     )

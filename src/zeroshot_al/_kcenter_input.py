@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from zeroshot_al.errors import InputError
+from zeroshot_al.memory import check_memory
 from zeroshot_al.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
@@ -29,6 +30,24 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "float32", "bf16")
 GRID = 2.0**-24
 _CHUNK_ELEMENTS = 1 << 16  # 512 KiB in float64: a chunk stays in the second-level cache
+
+
+def check_fits(n_rows: int, n_dims: int, device: torch.device | None = None) -> None:
+    """Check that there is memory for canonical rows and for the filter's copy of them.
+
+    Raises
+    ------
+    InputError
+        With both figures.
+    """
+    what = f"k-center on embeddings of {n_rows:,} x {n_dims:,}"
+    remedy = "take fewer images, an encoder of fewer features or more memory"
+    rows = 4 * n_rows * n_dims
+    # A row's bfloat16 copy has 4 coordinates more; 8 numbers of 8 bytes are the search's state.
+    copies = 2 * n_rows * (n_dims + 4) + 64 * n_rows
+    if device is not None and device.type == "cuda":
+        check_memory(rows, what, remedy)
+    check_memory(rows + copies, what, remedy, device)
 
 
 def canonical_rows(embeddings: np.ndarray, ranks: Ranks = ALONE, n_free: int = 0) -> np.ndarray:

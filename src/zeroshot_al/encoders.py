@@ -16,6 +16,7 @@ from zeroshot_al.augment_contrastive import standardize
 from zeroshot_al.cifar_resnet import cifar_resnet
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import atomic_path
+from zeroshot_al.memory import check_memory
 from zeroshot_al.orders import ZERO_SHOT
 from zeroshot_al.wide_resnet import WideResNet
 
@@ -193,8 +194,13 @@ def extract_features(
     Raises
     ------
     InputError
-        If a feature is NaN or infinite.
+        If a feature is NaN or infinite, or if there is too little memory for them.
     """
+    check_memory(
+        4 * len(images) * encoder.n_features,
+        f"embedding {len(images):,} images with {encoder.n_features:,} features each",
+        "take fewer images, an encoder of fewer features or more memory",
+    )
     encoder = encoder.to(device, memory_format=torch.channels_last).eval()
     features = np.empty((len(images), encoder.n_features), dtype=np.float32)
     with torch.inference_mode():

@@ -39,10 +39,9 @@ def run_jobs(
     """
     if not jobs:
         return []
-    on_cpu = not torch.cuda.is_available()
-    if on_cpu:
+    if not torch.cuda.is_available():
         torch.set_num_threads(1)  # before any parallel region, so that a fork is safe
-    n_workers = min(n_cores(), len(jobs)) if on_cpu else 1
+    n_workers = n_side_by_side(len(jobs))
     with tqdm(total=n_steps, desc=description, unit="step", disable=None) as bar:
         if n_workers == 1:
             return [function(*job, bar.update) for job in jobs]
@@ -68,6 +67,11 @@ def run_jobs(
                     worker.terminate()
                 raise
             return [future.result() for future in futures]
+
+
+def n_side_by_side(n_jobs: int) -> int:
+    """Return how many of so many jobs run at once."""
+    return 1 if torch.cuda.is_available() else min(n_cores(), n_jobs)
 
 
 def _start_worker(counter: Any) -> None:

@@ -48,6 +48,7 @@ from zeroshot_al._kcenter_input import (
     check_counts,
     check_device,
     check_embeddings,
+    check_fits,
     check_indices,
     check_precision,
     check_prefix,
@@ -139,8 +140,8 @@ def kcenter_order(
     ------
     InputError
         For embeddings that are not a finite, floating matrix without zero rows; for a count,
-        index, seed, precision or device out of range; for a prefix of other embeddings. All ranks
-        raise the same.
+        index, seed, precision or device out of range; for a prefix of other embeddings; if there
+        is too little memory. All ranks raise the same, except for memory.
 
     Notes
     -----
@@ -160,17 +161,18 @@ def kcenter_order(
     """
     check_embeddings(embeddings)
     n_samples, n_dims = embeddings.shape
+    where = check_device(device)
     initial = check_indices("initial_indices", initial_indices, n_samples)
     check_counts(n_select, n_samples - len(initial), 1 if len(initial) else n_initial, seed)
     if resume is not None:
         check_prefix(resume, n_samples, n_select, initial, n_initial)
-    where = check_device(device)
     check_precision(precision)
     bfloat16 = precision == "bf16" or (
         precision == "auto" and n_dims >= BFLOAT16_DIMS and bfloat16_pays(where)
     )
     n_own = len(range(ranks.rank, n_samples, ranks.n_ranks))
     n_foreign = min(n_samples - n_own, len(initial) + n_select)  # centres, at most
+    check_fits(n_own + n_foreign, n_dims, where)
     points = torch.from_numpy(canonical_rows(embeddings, ranks, n_foreign)).to(where)
     quiet = None if progress and ranks.is_first else True  # None: silent off a terminal
     bar = tqdm(total=n_select, desc="k-center", unit="pick", disable=quiet)

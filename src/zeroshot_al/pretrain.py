@@ -18,6 +18,7 @@ from zeroshot_al.checkpoint import Checkpoint
 from zeroshot_al.encoders import Encoder
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import read_json, write_json
+from zeroshot_al.memory import SMALLER_IMAGES, check_memory, images_text
 from zeroshot_al.runtime import VIEWS, autocast, check_finite, generator_for, pick_device
 from zeroshot_al.schedule import learning_rate
 
@@ -70,6 +71,18 @@ def make_optimizer(method: torch.nn.Module, params: PretrainParams) -> torch.opt
         {"params": [weight for weight in trained if weight.ndim <= 1], "weight_decay": 0.0},
     ]
     return LARS(groups, lr=params.learning_rate, momentum=0.9, weight_decay=params.weight_decay)
+
+
+def check_pretraining_fits(images: np.ndarray) -> None:
+    """Check that there is memory for the two copies of uint8 (n, h, w, 3) that `pretrain` makes.
+
+    Raises
+    ------
+    InputError
+        With both figures.
+    """
+    what = f"pretraining on {images_text(len(images), images.shape[1:])}"
+    check_memory(2 * images.nbytes, what, SMALLER_IMAGES, pick_device())
 
 
 def pretrain(

@@ -9,6 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 
+from zeroshot_al.memory import SMALLER_IMAGES, check_memory, images_text
+
 
 @dataclass(frozen=True)
 class EmbedParams:
@@ -18,6 +20,28 @@ class EmbedParams:
     linear_max_iter: int
     knn_k: int
     knn_temperature: float
+
+
+def check_pixel_probe_fits(images: np.ndarray) -> None:
+    """Check that there is memory for a probe on the pixels of uint8 (n, h, w, 3), `embed`'s floor.
+
+    Raises
+    ------
+    InputError
+        With both figures.
+    """
+    what = f"the probe on the pixels of {images_text(len(images), images.shape[1:])}"
+    # In float32: the pixels, a standardised copy, and one on the way to each.
+    check_memory(3 * 4 * images.size, what, SMALLER_IMAGES)
+
+
+def probe(
+    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray,
+    params: EmbedParams,
+) -> dict[str, float]:  # fmt: skip
+    """Return both test accuracies below, as `linear` and `knn`."""
+    arguments = (train, train_labels, test, test_labels, params)
+    return {"linear": linear_accuracy(*arguments), "knn": knn_accuracy(*arguments)}
 
 
 def linear_accuracy(

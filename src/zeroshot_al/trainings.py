@@ -7,8 +7,11 @@ import numpy as np
 
 from zeroshot_al.classifier import Classifier, ClassifierParams, train_classifier
 from zeroshot_al.files import read_json, write_json
+from zeroshot_al.jobs import n_side_by_side
 from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.memory import check_memory, images_text
 from zeroshot_al.pool import Pool, load_pool
+from zeroshot_al.runtime import pick_device
 from zeroshot_al.training_pool import PartlyLabelledPool, load_training_pool
 
 OnStep = Callable[[int], object]
@@ -17,6 +20,35 @@ OnStep = Callable[[int], object]
 def random_order(n_samples: int, seed: int) -> np.ndarray:
     """Return an int64 (n_samples,) permutation; its prefixes are nested random subsets."""
     return np.random.default_rng(seed).permutation(n_samples)
+
+
+def check_trainings_fit(
+    n_images: int, shape: tuple[int, ...], params: ClassifierParams, n_jobs: int
+) -> None:
+    """Check that there is memory for the images of all trainings that run at once.
+
+    Parameters
+    ----------
+    n_images : int
+        Of the largest training.
+    shape : tuple of int
+        (height, width, 3).
+    params : ClassifierParams
+    n_jobs : int
+
+    Raises
+    ------
+    InputError
+        With both figures.
+    """
+    height, width = (side + 2 * params.pad_px for side in shape[:2])
+    n_bytes = n_images * 3 * (shape[0] * shape[1] + height * width)  # as they are, and padded
+    n = n_side_by_side(n_jobs)
+    what = f"training on {images_text(n_images, shape)}, {n} at once,"
+    check_memory(
+        n * n_bytes, what, "lower data.size_px or the budgets in params.yaml or give more memory",
+        pick_device(),
+    )  # fmt: skip
 
 
 def score_picks(

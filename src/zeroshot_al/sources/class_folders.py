@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from zeroshot_al.cores import n_cores
 from zeroshot_al.errors import InputError
+from zeroshot_al.memory import check_memory, images_text
 from zeroshot_al.pool import SPLITS
 from zeroshot_al.sources.canonical import RawImages
 from zeroshot_al.sources.decode import FORMATS
@@ -105,7 +106,12 @@ def decode_images(paths: Sequence[Path]) -> np.ndarray:
         As `read_listing`.
     """
     width, height = _size_px(paths[0])
-    images = np.empty((len(paths), height, width, 3), dtype=np.uint8)
+    shape = (height, width, 3)
+    check_memory(
+        len(paths) * height * width * 3, f"decoding {images_text(len(paths), shape)}",
+        "resize them or give fewer or more memory",
+    )  # fmt: skip
+    images = np.empty((len(paths), *shape), dtype=np.uint8)
 
     def decode_block(start: int) -> int:
         block = range(start, min(start + BLOCK, len(paths)))

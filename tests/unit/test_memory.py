@@ -1,0 +1,124 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zeroshot_al import memory
+from zeroshot_al.errors import InputError
+from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.memory import GIB, available_memory, check_memory
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+MEMINFO = "MemTotal:       33554432 kB\nMemFree:         1048576 kB\nMemAvailable:   16777216 kB\n"
+
+
+@pytest.fixture
+def system(tmp_path):
+    """Return a function that writes a file of an imitated / and returns that."""
+
+    def write(**texts):
+        for name, text in texts.items():
+            file = tmp_path / name.replace("__", "/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        return tmp_path
+
+    write(proc__meminfo=MEMINFO)
+    return write
+
+
+def write_group(root, group, **files):
+    (root / group).mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (root / group / name.replace("__", ".")).write_text(text)
+
+
+def test_the_machine_s_available_memory_counts_not_its_free_one(system):
+    assert available_memory(system()) == 16 * GIB
+
+
+def test_nobody_tells(tmp_path):
+    assert available_memory(tmp_path) is None
+
+
+@pytest.mark.parametrize("limited", ["batch", "batch/job7"])
+def test_a_control_group_of_version_2_and_those_around_it(system, limited):
+    root = system(proc__self__cgroup="0::/batch/job7\n")
+    for group in ("batch", "batch/job7"):
+        limit = str(6 * GIB) if group == limited else "max"
+        write_group(
+            root, f"sys/fs/cgroup/{group}", memory__max=limit + "\n",
+            memory__current=f"{4 * GIB}\n", memory__stat=f"anon 5\ninactive_file {GIB}\n",
+        )  # fmt: skip
+    assert available_memory(root) == 3 * GIB
+
+
+def test_a_control_group_of_version_1_as_a_container_sees_it(system):
+    # The path is the host's; the container's own group is mounted at the top.
+    root = system(proc__self__cgroup="5:cpuset:/docker/ab12\n4:memory:/docker/ab12\n")
+    write_group(
+        root, "sys/fs/cgroup/memory", memory__limit_in_bytes=f"{2 * GIB}\n",
+        memory__usage_in_bytes=f"{GIB}\n", memory__stat="total_inactive_file 0\n",
+    )  # fmt: skip
+    assert available_memory(root) == GIB
+
+
+def test_the_sentence(monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 20 * GIB)
+    check_memory(20 * GIB, "this", "do that")
+    with pytest.raises(InputError) as told:
+        check_memory(301 * GIB, "pretraining on 1,000,000 images", "lower data.size_px")
+    assert str(told.value) == (
+        "pretraining on 1,000,000 images needs 301.0 GiB of memory and 20.0 are available; "
+        "lower data.size_px"
+    )
+
+
+def test_where_nobody_tells_there_is_enough(monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: None)
+    check_memory(10**30, "this", "do that")
+
+
+@linux
+def test_more_than_this_machine_has():
+    assert 0 < available_memory() < 2**50
+    points = np.broadcast_to(np.ones(1, dtype=np.float32), (10**9, 10**6))  # of 4 bytes
+    with pytest.raises(InputError, match=r"k-center on embeddings of 1,000,000,000 x 1,000,000 "):
+        kcenter_order(points, 5)
+
+
+LIMITED = """
+import resource, sys
+from zeroshot_al.memory import available_memory
+import numpy as np
+from zeroshot_al.kcenter import kcenter_order
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+points = np.random.default_rng(0).normal(size=(20_000, 64))
+resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 2**20,) * 2)
+print(available_memory() // 2**20)
+kcenter_order(points, 5)
+"""
+
+
+@linux
+def test_the_process_s_own_limit():
+    # The points take 10 MiB themselves, their canonical rows 5 and the rest 4.
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, "18"], capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(memory.__file__).parents[1])},
+    )  # fmt: skip
+    assert 0 <= int(done.stdout) <= 8
+    assert "InputError: k-center on embeddings of 20,000 x 64 needs 8.7 MiB of memory" in done.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_more_than_the_gpu_has():
+    device = torch.device("cuda")
+    check_memory(2**20, "this", "do that", device)
+    with pytest.raises(InputError, match="GiB of GPU memory"):
+        check_memory(2**50, "this", "do that", device)
