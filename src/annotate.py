@@ -36,7 +36,8 @@ def main() -> None:
     params = replace(params, method=method)
     if budget > len(order):
         raise InputError(
-            f"budget {budget} exceeds the order of {len(order)}; lower it in params.yaml"
+            f"budget {budget} exceeds the {len(order)} picks of data/orders/{method}.csv; "
+            "lower it in params.yaml, or run kcenter_order anew if it was longer"
         )
     embeddings = read_npy(f"data/embeddings/{method}.npy", memory_map=True)
     check_fits(*embeddings.shape)

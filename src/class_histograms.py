@@ -32,14 +32,21 @@ def main() -> None:
     classes = class_names(labels)
     counts = {}
     for method in METHODS:
-        orders = read_picks(f"data/orders/{method.name}.csv", method.name, ids)
+        path = f"data/orders/{method.name}.csv"
+        orders = read_picks(path, method.name, ids)
         if not orders:  # a zero-shot method that is not active
             continue
         # Core-Set trains as it picks and stops at the largest of budgets. A larger budget is
         # still worth a look at the others, so its panel is left out rather than the stage.
-        if method.name == "coreset" and budget > min(map(len, orders.values())):
+        reach = min(map(len, orders.values()))
+        if method.name == "coreset" and budget > reach:
             logging.warning("coreset's order does not reach %d; its panel is left out", budget)
             counts[method.name] = None
+        elif budget > reach:
+            raise InputError(
+                f"budget {budget} exceeds the {reach} picks of {path}; lower it in params.yaml, or "
+                "make the order anew if it was longer"
+            )
         else:
             counts[method.name] = class_counts(orders, labels, budget)
     present = {name: found for name, found in counts.items() if found is not None}

@@ -157,7 +157,7 @@ def read_csv(path: str | Path, header: Sequence[str]) -> list[dict[str, str]]:
     Raises
     ------
     InputError
-        If the file is missing or its first line is not `header`.
+        If the file is missing or cut off, or its first line is not `header`.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -165,11 +165,26 @@ def read_csv(path: str | Path, header: Sequence[str]) -> list[dict[str, str]]:
             found = list(reader.fieldnames or [])
             if found != list(header):
                 raise InputError(f"{path} has the columns {found} instead of {list(header)}")
-            return list(reader)
+            rows = list(reader)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run the stage that writes it") from None
     except (csv.Error, UnicodeDecodeError, IsADirectoryError) as error:
         raise InputError(f"{path} is not CSV ({error}); run the stage that writes it") from None
+    # csv.DictReader marks a short row with None values and a long one with a None key. A file that
+    # was cut within its last column has neither, but `write_csv` ends each line.
+    broken = (line for line, row in enumerate(rows, 2) if None in row or None in row.values())
+    line = next(broken, None) or (None if _ends_a_line(path) else len(rows) + 1)
+    if line is not None:
+        raise InputError(
+            f"{path} is cut off or damaged near its line {line}; run the stage that writes it anew"
+        )
+    return rows
+
+
+def _ends_a_line(path: str | Path) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
 
 
 def read_npy(path: str | Path, *, memory_map: bool = False) -> np.ndarray:

@@ -84,7 +84,12 @@ def _checked_rows(
             raise InputError(
                 f"rank {rank} of {path} should be {n_picks[seed]}; make the order anew"
             )
-        if not 0 <= index < len(pool_ids) or pool_ids[index] != row["id"]:
+        if index >= len(pool_ids):
+            raise InputError(
+                f"{path} holds index {index}, and the pool's index.csv {len(pool_ids)} images: one "
+                "of the two is cut off or old; run download anew, then the stage of the order"
+            )
+        if index < 0 or pool_ids[index] != row["id"]:
             raise InputError(
                 f"index {index} of {path} is not {row['id']!r} in the pool; make the order anew"
             )

@@ -177,10 +177,6 @@ def load_pool(directory: str | Path = "data/pool", *, needs_labels: bool = False
     if (directory / "labelled.csv").exists():
         labelled = tuple(row["id"] for row in read_csv(directory / "labelled.csv", LABELLED_HEADER))
     try:
-        for line, row in enumerate(rows, start=2):
-            # csv.DictReader marks a short row with None values and a long one with a None key.
-            if None in row or None in row.values():
-                raise InputError(f"index.csv has not {len(HEADER)} columns near its line {line}")
         columns = (tuple(row[column] for row in rows) for column in HEADER)
         pool = Pool(images, *columns, labelled=labelled)
     except InputError as error:

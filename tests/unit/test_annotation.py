@@ -181,7 +181,7 @@ def test_a_labelled_image_that_the_pool_lacks_is_refused(workspace):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"budget": 41}, "budget 41 exceeds the order of 40"),
+        ({"budget": 41}, "budget 41 exceeds the 40 picks of data/orders/"),
         ({"method": "coreset"}, "annotate.method 'coreset' has no order in data/orders; set it to"),
         (
             {"method": None},

@@ -112,7 +112,9 @@ def test_the_process_s_own_limit():
         env=os.environ | {"PYTHONPATH": str(Path(memory.__file__).parents[1])},
     )  # fmt: skip
     assert 0 <= int(done.stdout) <= 8
-    assert "InputError: k-center on embeddings of 20,000 x 64 needs 8.7 MiB of memory" in done.stderr
+    assert (
+        "InputError: k-center on embeddings of 20,000 x 64 needs 8.7 MiB of memory" in done.stderr
+    )
 
 
 @pytest.mark.gpu

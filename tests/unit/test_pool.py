@@ -165,8 +165,9 @@ def test_a_pool_that_does_not_agree_is_refused(changes, told):
     [
         ("id,label,split\n", "has the columns"),
         ("id,split,label\na,train,cat\n", "1 ids do not match 4 images"),
-        ("id,split,label\na,train\n", "3 columns near its line 2"),
-        ("id,split,label\na,train,cat,x\n", "3 columns near its line 2"),
+        ("id,split,label\na,train\n", "damaged near its line 2"),
+        ("id,split,label\na,train,cat,x\n", "damaged near its line 2"),
+        ("id,split,label\na,train,cat", "cut off or damaged near its line 2"),
     ],
 )
 def test_a_damaged_index_is_told_with_the_directory(tmp_path, index, told):
