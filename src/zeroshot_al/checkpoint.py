@@ -18,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from zeroshot_al.files import atomic_path
+from zeroshot_al.errors import InputError
+from zeroshot_al.files import atomic_path, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -108,8 +109,7 @@ class Checkpoint:
             if metadata["crc32"] != _checksum(tensors):
                 raise ValueError("its checksum is wrong")
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            logger.warning("discarding the unreadable checkpoint %s (%s)", self._file, error)
-            self._file.unlink()
+            _discard_unreadable(self._file, error)
             return 0
         with torch.no_grad():
             for key, target in _tensors(modules).items():
@@ -145,6 +145,26 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
         flat = tensors[key].detach().contiguous().cpu().reshape(-1)
         total = zlib.crc32(flat.view(torch.uint8).numpy(), zlib.crc32(key.encode(), total))
     return f"{total:08x}"
+
+
+def read_saved(path: Path) -> dict | None:
+    """Read the JSON that a training saved beside its state; None without a whole one.
+
+    A file that cannot be read is discarded with a warning: to go on without it costs some steps, to
+    stop would leave the user to find and remove it.
+    """
+    if not path.exists():
+        return None
+    try:
+        return read_json(path)
+    except InputError as error:
+        _discard_unreadable(path, error)
+        return None
+
+
+def _discard_unreadable(file: Path, error: Exception) -> None:
+    logger.warning("discarding the unreadable checkpoint %s (%s)", file, error)
+    file.unlink()
 
 
 def discard(directory: Path) -> None:

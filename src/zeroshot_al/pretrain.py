@@ -14,10 +14,10 @@ from tqdm import tqdm
 from zeroshot_al.augment_contrastive import ViewParams, contrastive_views
 from zeroshot_al.augment_supervised import pixel_statistics
 from zeroshot_al.batches import BatchStream
-from zeroshot_al.checkpoint import Checkpoint
+from zeroshot_al.checkpoint import Checkpoint, read_saved
 from zeroshot_al.encoders import Encoder
 from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_json, write_json
+from zeroshot_al.files import write_json
 from zeroshot_al.memory import SMALLER_IMAGES, check_memory, images_text
 from zeroshot_al.runtime import VIEWS, autocast, check_finite, generator_for, pick_device
 from zeroshot_al.schedule import learning_rate
@@ -128,11 +128,12 @@ def pretrain(
     epoch_steps = len(images) // params.batch_size
     n_steps, warmup_steps = params.epochs * epoch_steps, params.warmup_epochs * epoch_steps
     checkpoint, modules = Checkpoint(checkpoint_dir), {"method": method}
-    first_step = checkpoint.restore(modules, optimizer)
     history_file = checkpoint_dir / "history.json"
-    # The history is written before its checkpoint and may be one epoch ahead of it.
-    history = [tuple(row) for row in read_json(history_file)["rows"]] if first_step else []
-    history = history[: first_step // epoch_steps]
+    # The history is written before its checkpoint: there is none without it, and it may be one
+    # epoch ahead.
+    saved = read_saved(history_file)
+    first_step = checkpoint.restore(modules, optimizer) if saved else 0
+    history = [tuple(row) for row in saved["rows"][: first_step // epoch_steps]] if saved else []
 
     epoch_loss = torch.zeros((), device=device)
     bar = tqdm(total=n_steps, initial=first_step, desc="pretrain", unit="step", disable=None)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from zeroshot_al.checkpoint import read_saved
 from zeroshot_al.classifier import Classifier, ClassifierParams, train_classifier
-from zeroshot_al.files import read_json, write_json
+from zeroshot_al.files import write_json
 from zeroshot_al.jobs import n_side_by_side
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.memory import check_memory, images_text
@@ -70,9 +71,9 @@ def score_picks(
         As for `load_training_pool`: where the labels are of a pool that has none.
     """
     finished = checkpoint_dir / "accuracy.json"
-    if finished.exists():
+    if saved := read_saved(finished):
         on_step(params.steps)
-        return read_json(finished)["accuracy"]
+        return saved["accuracy"]
     pool = load_training_pool(pool_dir, labels_dir)
     classifier = _train(pool, picks, params, seed, checkpoint_dir, on_step)
     accuracy = classifier.accuracy(pool.test_images, pool.test_labels)
@@ -107,8 +108,7 @@ def coreset_chain(
     """
     pool = load_pool(pool_dir)
     state_file = checkpoint_dir / "chain.json"
-    if state_file.exists():
-        state = read_json(state_file)
+    if state := read_saved(state_file):
         picks, accuracies = state["picks"], state["accuracies"]
         on_step(params.steps * len(accuracies))
     else:

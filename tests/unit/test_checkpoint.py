@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tiny_training import classifier_params, noise, view_params, weights
-from zeroshot_al.checkpoint import Checkpoint, checkpoint_root, discard, fingerprint
+from zeroshot_al.checkpoint import Checkpoint, checkpoint_root, discard, fingerprint, read_saved
 from zeroshot_al.runtime import generator_for
 
 
@@ -216,3 +216,15 @@ def test_discard_removes_all_and_bears_that_there_is_nothing(tmp_path):
     discard(tmp_path / "stage")
     assert not (tmp_path / "stage").exists()
     discard(tmp_path / "stage")
+
+
+def test_what_was_saved_beside_a_checkpoint_is_read_or_discarded(tmp_path, caplog):
+    file = tmp_path / "history.json"
+    assert read_saved(file) is None
+    file.write_text('{"rows": [[1, 0.5, 0.1]]}')
+    assert read_saved(file) == {"rows": [[1, 0.5, 0.1]]}
+    assert not caplog.text
+    file.write_text('{"rows": [[1, 0.')
+    assert read_saved(file) is None
+    assert "discarding the unreadable checkpoint" in caplog.text
+    assert not file.exists()
