@@ -29,7 +29,7 @@ checked = $(or $($(1)),$(error $(1) is not given; see the README))$(if $(or $(fi
 number = $(if $(or $(findstring $(newline),$(1)),$(shell printf %s '$(subst ','\'',$(1))' \
     | tr -d 0-9)),,$(1))
 
-.PHONY: demo annotate train test lint repro bench clean
+.PHONY: demo annotate train test lint repro bench torture clean
 
 demo: .venv/installed  ## the whole pipeline on scikit-learn's digits, minutes, no network
 	@dvc exp remove --quiet demo 2>/dev/null || true
@@ -64,6 +64,9 @@ bench: .venv/installed .venv-peers/installed  ## side-by-side timings, into docs
 	python benchmarks/kcenter.py verify $(addprefix --embeddings ,$(wildcard data/embeddings/simclr.npy))
 	python benchmarks/engine.py
 	python benchmarks/ingest.py photos
+
+torture: .venv/installed-dev  ## kills, full disks, damaged files; into docs/RELIABILITY.md
+	python benchmarks/torture.py
 
 clean:  ## what can be made again, but for data, models and DVC's cache
 	rm -rf .venv .venv-peers .checkpoints .pytest_cache .ruff_cache .hypothesis demo_results dvc_plots

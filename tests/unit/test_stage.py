@@ -1,8 +1,11 @@
 import errno
+import signal
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
+import torch
 
 from zeroshot_al.errors import InputError
 from zeroshot_al.stage import run_stage
@@ -11,6 +14,10 @@ from zeroshot_al.stage import run_stage
 @pytest.fixture(autouse=True)
 def _stage_name(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["src/embed.py"])
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
 
 
 def sentence(main, *args):
@@ -53,6 +60,33 @@ def test_a_place_that_cannot_be_written_is_told(code):
         raise OSError(code, "no", "data/pool")
 
     assert sentence(main) == "embed: data/pool: no; change its permissions"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory", "data/pool/images.npy"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    ],
+)
+def test_too_little_memory_is_told(error):
+    def main():
+        raise error
+
+    assert sentence(main).startswith("embed: memory ran out; free some or lower batch_size")
+
+
+def test_memory_that_torch_really_lacks_is_told():
+    assert "memory ran out" in sentence(lambda: torch.empty(2**60, dtype=torch.uint8))
+
+
+def test_a_worker_that_was_killed_is_told():
+    def main():
+        raise BrokenProcessPool("A process in the process pool was terminated abruptly")
+
+    assert "a worker process was killed" in sentence(main)
 
 
 def test_an_interrupt_says_how_to_go_on():
