@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.user_files import parse_table, read_text
+from zeroshot_al.user_files import expanded, parse_table, read_text
 
 CONTROL = "label"  # name of the <Choices> in label_studio_config.xml
 COLUMNS = ("image_id", "id", "path")  # that can name an image, the first that is filled
@@ -53,7 +53,7 @@ def read_answers(path: str | Path) -> list[Answer]:
     InputError
         If the file cannot be read or is neither.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     text = read_text(path, "labels.file")
     return (_from_json if path.suffix.lower() == ".json" else _from_csv)(text, path)
 

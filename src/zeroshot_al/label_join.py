@@ -9,6 +9,7 @@ from zeroshot_al.label_files import Answer
 from zeroshot_al.sources.image_files import ImageFiles
 from zeroshot_al.sources.removed import Removed
 from zeroshot_al.spreadsheet import quote_cell, unquote_cell
+from zeroshot_al.user_files import expanded
 
 REPORT_HEADER = ("id", "problem", "detail")
 # In the order in which they are told. What is repeated is used all the same.
@@ -71,8 +72,7 @@ class IdFinder:
             return Problem(
                 answer.name, UNKNOWN_ID, f"{answer.where}: these images have no files; give ids"
             )
-        # Not Path.expanduser, which fails on a user that nobody knows.
-        path = os.path.normpath(self._folder / os.path.expanduser(answer.name))  # noqa: PTH111
+        path = os.path.normpath(self._folder / expanded(answer.name))
         for form in (path, os.path.realpath(path)):
             if form in self._by_path:
                 return self._by_path[form]

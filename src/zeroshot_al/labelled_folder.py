@@ -9,6 +9,7 @@ from zeroshot_al.label_join import TEST_IMAGE, Problem
 from zeroshot_al.sources.canonical import pixel_hashes
 from zeroshot_al.sources.folder import list_folder
 from zeroshot_al.sources.ingest import decode_files, keep_rows
+from zeroshot_al.user_files import expanded
 
 
 def read_labelled_folder(
@@ -38,7 +39,7 @@ def read_labelled_folder(
     InputError
         If the folder is none, or holds no image in a class folder.
     """
-    root = Path(root).expanduser()
+    root = expanded(root)
     if not root.is_dir():
         raise InputError(f"labels.test_root {str(root)!r} is not a folder; change it")
     listed = list_folder(root)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zeroshot_al.errors import InputError
+from zeroshot_al.user_files import expanded
 
 PICKLES = {".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar", ".th"}
 BATCH_PIXELS = 2**22
@@ -83,7 +84,7 @@ def load_pretrained(spec: str) -> PretrainedEncoder:
     timm = _import_timm()
     name, _, file = spec.strip().partition(":")
     config = _published(timm, name)
-    path = Path(file).expanduser() if file else fetch(name, config)
+    path = expanded(file) if file else fetch(name, config)
     weights = read_weights(path)
     # `num_classes=0` leaves out the classification layer, whose weights are then not looked for.
     try:

@@ -86,7 +86,8 @@ def test_paths_are_absolute_or_relative_to_the_folder(tmp_path):
     ):
         assert finder(files).find(answer(name, is_path=True)) == "d/e.png"
     assert finder(files).find(answer(str(real / "copy.png"), is_path=True)) == "a.png"
-    for name in ("e.png", str(tmp_path / "a.png"), "../a.png", str(tmp_path)):
+    for name in ("e.png", str(tmp_path / "a.png"), "../a.png", str(tmp_path), "~nobody/a.png",
+                 "../" * 99 + "etc/passwd", "x" * 10_000):  # fmt: skip
         assert finder(files).find(answer(name, is_path=True)).problem == "unknown id"
     assert "have no files; give ids" in finder().find(answer("a.png", is_path=True)).detail
 

@@ -45,3 +45,18 @@ def test_a_folder_without_a_test_image_is_refused(tmp_path):
     make(tmp_path, "a.png", 0)
     with pytest.raises(InputError, match=r"\(a.png: outside of the class folders\); put them into"):
         read_labelled_folder(tmp_path, pool, 8, tmp_path / "out.npy")
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path):
+    root = tmp_path / "tests"
+    for seed, name in enumerate(("tests/cat/1.png", "outside/2.png", "outside/dog/3.png")):
+        make(tmp_path, name, seed)
+    (root / "cat/out.png").symlink_to(tmp_path / "outside/2.png")
+    (root / "dog").symlink_to(tmp_path / "outside/dog")
+    pool = np.zeros((1, 8, 8, 3), np.uint8)
+    labels, problems = read_labelled_folder(root, pool, 8, tmp_path / "out.npy")
+    assert labels == {"cat/1.png": "cat"}
+    assert [(p.id, p.detail) for p in problems] == [
+        ("cat/out.png", "a link that leads out of the folder"),
+        ("dog", "a link that leads out of the folder"),
+    ]

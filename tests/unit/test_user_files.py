@@ -1,13 +1,15 @@
 """What a user hands over as text: read as it is, or refused in one sentence, never waited for."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from zeroshot_al import user_files
 from zeroshot_al.errors import InputError, shown
+from zeroshot_al.sources.folder import list_folder
 from zeroshot_al.spreadsheet import quote_cell, unquote_cell
-from zeroshot_al.user_files import open_regular, parse_table, read_text
+from zeroshot_al.user_files import expanded, open_regular, parse_table, read_text
 
 
 def refusal(function, *arguments):
@@ -15,6 +17,14 @@ def refusal(function, *arguments):
         function(*arguments)
     assert "\n" not in str(error.value)
     return str(error.value)
+
+
+def test_a_home_is_found_and_an_unknown_user_is_a_name(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expanded("~/a") == Path("/home/me/a")
+    assert expanded("~nobody whom we know/a") == Path("~nobody whom we know/a")
+    with pytest.raises(InputError, match="is not a folder"):
+        list_folder("~nobody whom we know/a")
 
 
 def test_a_text_keeps_its_line_ends_and_loses_its_mark(tmp_path):

@@ -15,6 +15,7 @@ from zeroshot_al.sources.folder import list_folder
 from zeroshot_al.sources.id_files import read_paths
 from zeroshot_al.sources.own_images import read_own_images
 from zeroshot_al.sources.published import load_published
+from zeroshot_al.user_files import expanded
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def load_source(params: DataParams, raw_dir: str | Path, directory: str | Path) 
     elif source == "embeddings":
         pool = read_embeddings(params.root, params.ids, params.exclude, params.labelled, directory)
     elif source == "class_folders":
-        pool = canonical_pool(read_listing(list_class_folders(Path(params.root).expanduser())))
+        pool = canonical_pool(read_listing(list_class_folders(expanded(params.root))))
     elif source == "digits":
         pool = canonical_pool(read_digits())
     else:

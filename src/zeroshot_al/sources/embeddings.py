@@ -14,7 +14,7 @@ from zeroshot_al.sources import duplicates
 from zeroshot_al.sources.duplicates import Duplicate
 from zeroshot_al.sources.id_files import labelled_ids, read_ids, without_excluded
 from zeroshot_al.sources.removed import write_removed
-from zeroshot_al.user_files import open_regular
+from zeroshot_al.user_files import expanded, open_regular
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def read_embeddings(
         If the array is not floating, finite, two-dimensional and free of zero rows, or if the ids
         are not as many and distinct.
     """
-    rows = _open(Path(path).expanduser())
+    rows = _open(expanded(path))
     ids = read_ids(ids_path, "ids")
     if len(ids) != len(rows):
         raise InputError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zeroshot_al.errors import InputError
+from zeroshot_al.user_files import expanded
 
 # By name, because a folder of photos holds thousands of other files, and each would be opened.
 IMAGE_SUFFIXES = frozenset(
@@ -47,7 +48,7 @@ def list_folder(root: str | Path) -> Candidates:
     InputError
         If the folder is none or cannot be opened.
     """
-    real_root = os.path.realpath(Path(root).expanduser())
+    real_root = os.path.realpath(expanded(root))
     if not Path(real_root).is_dir():
         raise InputError(f"{root} is not a folder; set data.root to the folder of your images")
     found = Candidates()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from zeroshot_al.errors import InputError
 from zeroshot_al.sources.folder import Candidates
-from zeroshot_al.user_files import parse_table, read_text
+from zeroshot_al.user_files import expanded, parse_table, read_text
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def read_ids(path: str | Path, option: str) -> list[str]:
     InputError
         If the file is missing, is no UTF-8 text, or is a CSV without that column.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if path.suffix.lower() == ".csv":
         return [row["id"] for row in _read_rows(path, "id", option)]
     # Not str.splitlines, which splits at a dozen characters that a file name may hold.
@@ -44,7 +44,7 @@ def read_paths(path: str | Path) -> Candidates:
     InputError
         If the CSV is missing or no such CSV, or if an id is empty or stands for two files.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     found = Candidates()
     for line, row in enumerate(_read_rows(path, "path", "root"), start=1):
         name = row["path"] if row.get("id") is None else row["id"]

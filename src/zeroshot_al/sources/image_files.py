@@ -8,6 +8,7 @@ from pathlib import Path
 from zeroshot_al.errors import InputError
 from zeroshot_al.sources import DataParams
 from zeroshot_al.sources.id_files import read_paths
+from zeroshot_al.user_files import expanded
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def image_files(params: DataParams, ids: Sequence[str]) -> ImageFiles | None:
         If the CSV of paths no longer holds an id.
     """
     if params.source in ("folder", "class_folders"):
-        folder = Path(params.root).expanduser().resolve()
+        folder = expanded(params.root).resolve()
         return ImageFiles(folder, {name: str(folder / name) for name in ids})
     if params.source != "csv":
         return None
