@@ -55,8 +55,8 @@ lint: .venv/installed-dev
 	ruff check .
 	ruff format --check .
 
-repro: .venv/installed  ## the active profile of params.yaml: only what is stale
-	dvc repro
+repro: .venv/installed  ## the active profile of params.yaml: only what is stale, JOBS stages at once
+	$(if $(filter-out 1,$(JOBS)),python scripts/repro.py --jobs $(JOBS),dvc repro) $(TARGETS)
 
 bench: .venv/installed .venv-peers/installed  ## side-by-side timings, into docs/benchmarks
 	python benchmarks/kcenter.py speed --peers-python .venv-peers/bin/python
