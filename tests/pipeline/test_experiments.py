@@ -1,69 +1,19 @@
 """What a change reruns, on the real dvc.yaml and params.yaml, as DVC itself decides it.
 
-The stages' commands are real too, but `python` is found first as a stand-in: it writes each of a
-stage's outs as a hash of its data and params, so that a change spreads as far as it does through
-the scripts, in milliseconds. It logs what it ran.
+The stages' commands are real too; what they run is a stand-in for the scripts.
 """
 
-import json
-import sys
-
 import pytest
-from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 
 from pipeline.first_party import SRC, first_party_files
-
-STAND_IN = """
-import hashlib, json, os, pathlib, sys
-import yaml
-
-here = pathlib.Path(__file__).parent
-script, *arguments = sys.argv[1:]
-stage = json.loads((here / "stages.json").read_text())[script]
-params = yaml.safe_load(pathlib.Path("params.yaml").read_text())
-content = repr([script, arguments])
-for path in stage["params"]:
-    value = params
-    for key in path.split("."):
-        value = value[key]
-    content += repr(value)
-for dep in map(pathlib.Path, stage["deps"]):
-    for file in sorted(dep.rglob("*")) if dep.is_dir() else [dep]:
-        content += file.read_text()
-for out in stage["outs"]:
-    out = pathlib.Path(out.replace("BUDGET", *arguments) if arguments else out)
-    # Folders get one file; of the pool, index.csv alone is a dep as well.
-    file = out if out.suffix else out / "index.csv"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(hashlib.sha256((content + str(out)).encode()).hexdigest())
-with open(os.environ["RAN"], "a") as log:
-    log.write("@".join([pathlib.Path(script).stem, *arguments]) + "\\n")
-"""
+from pipeline.stand_in import install_stand_in
 
 BUDGETS = list(range(5_000, 25_001, 2_500))
 TRAINED = {f"train_budget@{budget}" for budget in BUDGETS}
 COLLECTORS = {"class_histograms", "learning_curves"}
 BASELINES = {"baseline_random", "baseline_coreset"}
 BY_BUDGET = {"annotate"} | COLLECTORS
-
-
-def describe_stages(root) -> dict:
-    """List each script's data, params and outs, as DVC resolves them."""
-    stages = {}
-    for stage in Repo(str(root)).index.stages:
-        _, script, *arguments = stage.cmd.split()
-        params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
-        outs = [out.def_path for out in stage.outs]
-        if arguments:
-            outs = [out.replace(arguments[0], "BUDGET") for out in outs]
-        data = {dep.def_path for dep in stage.deps if dep not in params}
-        stages[script] = {
-            "deps": sorted(dep for dep in data if not dep.startswith("src/")),
-            "params": sorted(key for dep in params for key in dep.params),
-            "outs": outs,
-        }
-    return stages
 
 
 class Runner:
@@ -86,13 +36,7 @@ class Runner:
 def up_to_date(fresh_project, tmp_path_factory):
     project = fresh_project("experiments")
     stand_in = tmp_path_factory.mktemp("stand_in")
-    (stand_in / "stand_in.py").write_text(STAND_IN)
-    (stand_in / "stages.json").write_text(json.dumps(describe_stages(project.root)))
-    (stand_in / "python").write_text(
-        f'#!/bin/sh\nexec {sys.executable} {stand_in}/stand_in.py "$@"'
-    )
-    (stand_in / "python").chmod(0o755)
-    project.env["PATH"] = f"{stand_in}:{project.env['PATH']}"
+    install_stand_in(project, stand_in)
     runner = Runner(project, stand_in / "ran")
     everything = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"}
     everything |= {"annotate", "labels"}
