@@ -43,13 +43,15 @@ def plan(repo: Repo, targets: Sequence[str]) -> tuple[list[str], dict[str, set[s
     Returns
     -------
     order : list of str
-        All stages of the targets, as `dvc repro` takes them, one after the other.
+        All stages of the targets, as `dvc repro` takes them when it takes the whole pipeline. (Of
+        a few targets it takes them in an order that differs from run to run.)
     needs : dict of str to set of str
         Those that may be stale, each with the ones among them that must be done before it.
     """
     with repo.lock:
         graph = get_active_graph(repo.index.graph)
-        stages = plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"]))
+        wanted = set(plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"])))
+        stages = [stage for stage in plan_repro(graph) if stage in wanted]
     stale = repo.status()
     needs: dict[str, set[str]] = {}
     for stage in stages:

@@ -2,8 +2,7 @@
 
 `python` is found first as the stand-in: it writes each of a stage's outs as a hash of its data and
 params, so that a change spreads as far as it does through the scripts. It appends the name of what
-it ran to the file $RAN, and its start and end to $TRACE; it waits $PAUSE_S in a process of its own,
-as a stage's workers are; and the stage $FAILS fails.
+it ran to the file $RAN.
 """
 
 import json
@@ -14,22 +13,11 @@ from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 
 STAND_IN = """
-import hashlib, json, os, pathlib, subprocess, sys
+import hashlib, json, os, pathlib, sys
 import yaml
 
 here = pathlib.Path(__file__).parent
 script, *arguments = sys.argv[1:]
-name = "@".join([pathlib.Path(script).stem, *arguments])
-
-def log(variable, line):
-    with open(os.environ.get(variable, os.devnull), "a") as file:
-        file.write(line + "\\n")
-
-log("TRACE", "start " + name)
-if name == os.environ.get("FAILS"):
-    sys.exit("the stand-in fails")
-if "PAUSE_S" in os.environ:
-    subprocess.run(["sleep", os.environ["PAUSE_S"]], check=True)
 stage = json.loads((here / "stages.json").read_text())[script]
 params = yaml.safe_load(pathlib.Path("params.yaml").read_text())
 content = repr([script, arguments])
@@ -47,8 +35,8 @@ for out in stage["outs"]:
     file = out if out.suffix else out / "index.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(hashlib.sha256((content + str(out)).encode()).hexdigest())
-log("TRACE", "end " + name)
-log("RAN", name)
+with open(os.environ["RAN"], "a") as log:
+    log.write("@".join([pathlib.Path(script).stem, *arguments]) + "\\n")
 """
 
 

@@ -1,0 +1,182 @@
+"""`make repro JOBS=N`: the results of one stage after the other, and nothing left running."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from pipeline.conftest import BIN, Project
+
+# The scripts know no stage of ours, and DVC takes two seconds for each: here are four.
+PIPELINE = """\
+stages:
+  first:
+    cmd: sh work.sh first
+    deps: [work.sh]
+    outs: [data/first]
+  left:
+    cmd: sh work.sh left data/first
+    deps: [work.sh, data/first]
+    outs: [data/left]
+  right:
+    cmd: sh work.sh right data/first
+    deps: [work.sh, data/first]
+    metrics:
+      - metrics/right.json:
+          cache: false
+    outs: [data/right]
+  last:
+    cmd: sh work.sh last data/left data/right
+    deps: [work.sh, data/left, data/right]
+    outs: [data/last]
+"""
+WORK = """\
+name=$1; shift
+echo "start $name" >> trace
+if [ "$name" = "$FAILS" ]; then echo "no luck with $name" >&2; exit 3; fi
+case $name in
+  left) until eval "${LEFT_WAITS:-:}"; do sleep 0.2; done ;;
+  right) until eval "${RIGHT_WAITS:-:}"; do sleep 0.2; done ;;
+esac
+cat "$@" work.sh > "data/$name"
+if [ "$name" = right ]; then echo '{"right": 1}' > metrics/right.json; fi
+echo "end $name" >> trace
+"""
+
+
+@pytest.fixture
+def project(fresh_project) -> Project:
+    """Return a project whose pipeline is the one above."""
+    project = fresh_project("side_by_side")
+    (project.root / "dvc.lock").unlink()
+    (project.root / "dvc.yaml").write_text(PIPELINE)
+    (project.root / "work.sh").write_text(WORK)
+    (project.root / "data").mkdir()
+    # The installation is what `make` finds done: the one that the tests run in.
+    (project.root / ".venv").mkdir()
+    (project.root / ".venv/installed").touch()
+    return project
+
+
+@pytest.fixture
+def sequential(project, tmp_path) -> Project:
+    """Return the project as `dvc repro` leaves it."""
+    sequential = project.copy(tmp_path / "sequential")
+    sequential.run("dvc", "repro")
+    return sequential
+
+
+def repro(n_jobs: int, *targets: str) -> list[str]:
+    return [sys.executable, "scripts/repro.py", "--jobs", str(n_jobs), *targets]
+
+
+def trace(project: Project) -> list[str]:
+    file = project.root / "trace"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def running_in(project: Project) -> list[str]:
+    """List the processes that work in the project, whoever their parents are."""
+    commands = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(project.root) and process.status() != psutil.STATUS_ZOMBIE:
+                commands.append(" ".join(process.cmdline()))
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            continue
+    return commands
+
+
+def test_the_lock_is_that_of_one_stage_after_the_other(project, sequential):
+    # Each waits for the other, so that they run at once and `right` is the first in dvc.lock.
+    waits = {
+        "RIGHT_WAITS": "grep -q 'start left' trace",
+        "LEFT_WAITS": "grep -q '^  right:' dvc.lock",
+    }
+    output = project.run(*repro(2), **waits)
+    assert sorted(trace(project)) == sorted(trace(sequential))
+    assert (project.root / "dvc.lock").read_bytes() == (sequential.root / "dvc.lock").read_bytes()
+    assert project.outs() == sequential.outs()
+    assert "left  | Running stage 'left':" in output
+    assert "To track the changes" not in output
+
+    before = trace(project)
+    assert "Data and pipelines are up to date." in project.run(*repro(2))
+    assert trace(project) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "signum", "code"),
+    [
+        (repro(2), signal.SIGINT, 128 + signal.SIGINT),
+        (["make", "repro", "JOBS=2", f"BIN={BIN}"], signal.SIGTERM, -signal.SIGTERM),
+    ],
+    ids=["Ctrl-C", "make, SIGTERM"],
+)
+def test_interrupted_it_leaves_no_process_and_goes_on(project, sequential, command, signum, code):
+    started = subprocess.Popen(
+        command, cwd=project.root, env=project.env | {"LEFT_WAITS": "sleep 600"}, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    until = time.monotonic() + 300
+    # `left` waits in a process of its own, as a stage's workers are; `right` is in the lock.
+    while "right:" not in (
+        (project.root / "dvc.lock").read_text() if (project.root / "dvc.lock").exists() else ""
+    ) or not any(line.startswith("sleep") for line in running_in(project)):
+        assert time.monotonic() < until, trace(project)
+        assert started.poll() is None, started.communicate()[0]
+        time.sleep(0.1)
+    started.send_signal(signum)
+    output = started.communicate(timeout=60)[0]
+    assert started.returncode == code, output
+    assert "repro: interrupted; run again to continue" in output
+    assert running_in(project) == []
+
+    project.run(*repro(2))
+    again = [line for line in trace(project) if line.startswith("start")]
+    assert sorted(again) == ["start first", "start last", "start left", "start left", "start right"]
+    assert (project.root / "dvc.lock").read_bytes() == (sequential.root / "dvc.lock").read_bytes()
+    assert project.outs() == sequential.outs()
+    assert list((project.root / ".dvc/tmp").glob("entries-before-*")) == []
+
+
+def test_a_failing_stage_is_named_and_others_are_let_finish(project):
+    done = project.call(*repro(2), FAILS="left", RIGHT_WAITS="sleep 3")
+    assert done.returncode == 1
+    assert "left  | no luck with left" in done.stdout
+    assert "left  | FAILED with exit code" in done.stdout
+    assert done.stderr.startswith("repro: failed: left; its message stands above")
+    assert trace(project) == ["start first", "end first", *trace(project)[2:4], "end right"]
+    lock = (project.root / "dvc.lock").read_text()
+    assert "right:" in lock
+    assert "left:" not in lock
+    # What the run cache holds is not run again.
+    (project.root / "data/right").unlink()
+    project.run(*repro(2))
+    assert trace(project).count("start right") == 1
+
+
+def test_targets_and_mistakes(project):
+    project.run("make", "repro", "JOBS=2", "TARGETS=right", f"BIN={BIN}")
+    assert trace(project) == ["start first", "end first", "start right", "end right"]
+    for arguments, message in [
+        (["--jobs", "0"], "repro: --jobs is 0; it must be 1 or more\n"),
+        (["--jobs", "2", "wrong"], "repro: "),
+    ]:
+        done = project.call(sys.executable, "scripts/repro.py", *arguments)
+        assert done.returncode == 1
+        assert done.stderr.startswith(message)
+        assert done.stderr.count("\n") == 1
+    assert "wrong" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_demo_s_stages_side_by_side(fresh_project, finished):
+    project = fresh_project("demo_side_by_side")
+    project.set_params(finished.params())
+    project.run(*repro(3))
+    assert project.outs() == finished.outs()
+    assert (project.root / "dvc.lock").read_bytes() == (finished.root / "dvc.lock").read_bytes()
