@@ -29,7 +29,7 @@ checked = $(or $($(1)),$(error $(1) is not given; see the README))$(if $(or $(fi
 number = $(if $(or $(findstring $(newline),$(1)),$(shell printf %s '$(subst ','\'',$(1))' \
     | tr -d 0-9)),,$(1))
 
-.PHONY: demo annotate train test lint repro bench torture clean
+.PHONY: demo annotate train test lint repro share bench torture clean
 
 demo: .venv/installed  ## the whole pipeline on scikit-learn's digits, minutes, no network
 	@dvc exp remove --quiet demo 2>/dev/null || true
@@ -57,6 +57,9 @@ lint: .venv/installed-dev
 
 repro: .venv/installed  ## the active profile of params.yaml: only what is stale, JOBS stages at once
 	$(if $(filter-out 1,$(JOBS)),python scripts/repro.py --jobs $(JOBS),dvc repro) $(TARGETS)
+
+share: .venv/installed  ## what ran here, to the DVC remote: elsewhere `dvc repro --pull` takes it
+	python scripts/push_runs.py
 
 bench: .venv/installed .venv-peers/installed  ## side-by-side timings, into docs/benchmarks
 	python benchmarks/kcenter.py speed --peers-python .venv-peers/bin/python

@@ -7,6 +7,7 @@ plots, `cache: false`). DVC stores them beside the others and could restore a st
 does not push them (3.67), and without them a stage runs again.
 """
 
+import logging
 import sys
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def push_runs(repo: Repo) -> tuple[int, int]:
 
 
 def main() -> None:
+    logging.disable(logging.INFO)  # a remote's library tells of every connection
     n_runs, n_files = push_runs(Repo(_wait_for_lock=True))
     print(f"{n_runs} runs are shared; {n_files} files were new to the remote")
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from pipeline.conftest import Project
+from pipeline.small_pipeline import install_small_pipeline, trace
 from pipeline.stand_in import install_stand_in
 
 SHARED = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order", "labels"}
@@ -16,19 +17,37 @@ PUSH = (sys.executable, "scripts/push_runs.py")
 
 
 @pytest.fixture
-def clone(fresh_project, tmp_path):
-    """Return a function that clones the project, with a remote and a stand-in for its scripts."""
+def hub(fresh_project, tmp_path) -> Project:
+    """Return a project to clone, with a remote, in which nothing has run."""
     project = fresh_project("remotes")
-    (project.root / "dvc.lock").unlink()
-    install_stand_in(project, tmp_path)
     project.run("dvc", "remote", "add", "--default", "shared", str(tmp_path / "store"))
-    project.commit()
+    return project
+
+
+@pytest.fixture
+def clone(hub, tmp_path):
+    """Return a function that makes a clone under a name."""
 
     def make(name: str) -> Project:
-        project.run("git", "clone", "--quiet", str(project.root), str(tmp_path / name))
-        return Project(tmp_path / name, project.env)
+        hub.run("git", "clone", "--quiet", str(hub.root), str(tmp_path / name))
+        return Project(tmp_path / name, hub.env)
 
     return make
+
+
+def test_what_one_machine_ran_no_other_runs(hub, clone):
+    install_small_pipeline(hub)
+    hub.commit()
+    first, second, third = clone("first"), clone("second"), clone("third")
+    first.run("dvc", "repro", "right")
+    assert "2 runs are shared; 3 files were new to the remote" in first.run(*PUSH)
+    second.run("dvc", "repro", "--pull", "left")
+    assert trace(second) == ["start left", "end left"]
+    second.run(*PUSH)
+    third.run("dvc", "repro", "--pull")
+    assert trace(third) == ["start last", "end last"]
+    assert (third.root / "metrics/right.json").read_text() == '{"right": 1}\n'
+    assert third.run("dvc", "status", "--json").strip() == "{}"
 
 
 def ran(project: Project, *command: str) -> set[str]:
@@ -39,7 +58,11 @@ def ran(project: Project, *command: str) -> set[str]:
     return set(log.read_text().split()) if log.exists() else set()
 
 
-def test_two_machines_share_one_experiment_and_a_third_collects_it(clone, tmp_path):
+@pytest.mark.slow
+def test_two_machines_share_the_experiment_and_a_third_collects_it(hub, clone, tmp_path):
+    install_stand_in(hub, tmp_path)
+    (hub.root / "dvc.lock").unlink()
+    hub.commit()
     first = clone("first")
     assert ran(first, "repro", "kcenter_order", "labels") == SHARED
     first.run(*PUSH)

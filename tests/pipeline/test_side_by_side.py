@@ -9,52 +9,14 @@ import psutil
 import pytest
 
 from pipeline.conftest import BIN, Project
-
-# The scripts know no stage of ours, and DVC takes two seconds for each: here are four.
-PIPELINE = """\
-stages:
-  first:
-    cmd: sh work.sh first
-    deps: [work.sh]
-    outs: [data/first]
-  left:
-    cmd: sh work.sh left data/first
-    deps: [work.sh, data/first]
-    outs: [data/left]
-  right:
-    cmd: sh work.sh right data/first
-    deps: [work.sh, data/first]
-    metrics:
-      - metrics/right.json:
-          cache: false
-    outs: [data/right]
-  last:
-    cmd: sh work.sh last data/left data/right
-    deps: [work.sh, data/left, data/right]
-    outs: [data/last]
-"""
-WORK = """\
-name=$1; shift
-echo "start $name" >> trace
-if [ "$name" = "$FAILS" ]; then echo "no luck with $name" >&2; exit 3; fi
-case $name in
-  left) until eval "${LEFT_WAITS:-:}"; do sleep 0.2; done ;;
-  right) until eval "${RIGHT_WAITS:-:}"; do sleep 0.2; done ;;
-esac
-cat "$@" work.sh > "data/$name"
-if [ "$name" = right ]; then echo '{"right": 1}' > metrics/right.json; fi
-echo "end $name" >> trace
-"""
+from pipeline.small_pipeline import install_small_pipeline, trace
 
 
 @pytest.fixture
 def project(fresh_project) -> Project:
-    """Return a project whose pipeline is the one above."""
+    """Return a project that has run none of the small pipeline's stages."""
     project = fresh_project("side_by_side")
-    (project.root / "dvc.lock").unlink()
-    (project.root / "dvc.yaml").write_text(PIPELINE)
-    (project.root / "work.sh").write_text(WORK)
-    (project.root / "data").mkdir()
+    install_small_pipeline(project)
     # The installation is what `make` finds done: the one that the tests run in.
     (project.root / ".venv").mkdir()
     (project.root / ".venv/installed").touch()
@@ -71,11 +33,6 @@ def sequential(project, tmp_path) -> Project:
 
 def repro(n_jobs: int, *targets: str) -> list[str]:
     return [sys.executable, "scripts/repro.py", "--jobs", str(n_jobs), *targets]
-
-
-def trace(project: Project) -> list[str]:
-    file = project.root / "trace"
-    return file.read_text().splitlines() if file.exists() else []
 
 
 def running_in(project: Project) -> list[str]:
