@@ -199,7 +199,7 @@ async def reproduce(n_jobs: int, targets: Sequence[str]) -> None:
     try:
         order, needs = plan(repo, targets)
     except DvcException as error:
-        raise InputError(f"{error}; `dvc repro --dry` tells more") from error
+        raise InputError(str(error)) from error
     crew = Crew(n_jobs, needs)
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -11,6 +11,8 @@ import pytest
 from pipeline.conftest import BIN, Project
 from pipeline.small_pipeline import install_small_pipeline, trace
 
+MAKE = ["make", "repro", "JOBS=2", f"BIN={BIN}"]
+
 
 @pytest.fixture
 def project(fresh_project) -> Project:
@@ -66,16 +68,20 @@ def test_the_lock_is_that_of_one_stage_after_the_other(project, sequential):
 
 
 @pytest.mark.parametrize(
-    ("command", "signum", "code"),
+    ("command", "signum", "code", "times", "left_waits"),
     [
-        (repro(2), signal.SIGINT, 128 + signal.SIGINT),
-        (["make", "repro", "JOBS=2", f"BIN={BIN}"], signal.SIGTERM, -signal.SIGTERM),
+        (repro(2), signal.SIGINT, 128 + signal.SIGINT, 1, "sleep 600"),
+        # A stage that does not heed the first one.
+        (repro(2), signal.SIGINT, 128 + signal.SIGINT, 2, "trap '' INT; sleep 600"),
+        (MAKE, signal.SIGTERM, -signal.SIGTERM, 1, "sleep 600"),
     ],
-    ids=["Ctrl-C", "make, SIGTERM"],
+    ids=["Ctrl-C", "Ctrl-C twice", "make, SIGTERM"],
 )
-def test_interrupted_it_leaves_no_process_and_goes_on(project, sequential, command, signum, code):
+def test_interrupted_it_leaves_no_process_and_goes_on(
+    project, sequential, command, signum, code, times, left_waits
+):
     started = subprocess.Popen(
-        command, cwd=project.root, env=project.env | {"LEFT_WAITS": "sleep 600"}, text=True,
+        command, cwd=project.root, env=project.env | {"LEFT_WAITS": left_waits}, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     until = time.monotonic() + 300
@@ -86,8 +92,10 @@ def test_interrupted_it_leaves_no_process_and_goes_on(project, sequential, comma
         assert time.monotonic() < until, trace(project)
         assert started.poll() is None, started.communicate()[0]
         time.sleep(0.1)
-    started.send_signal(signum)
-    output = started.communicate(timeout=60)[0]
+    for _ in range(times):
+        started.send_signal(signum)
+        time.sleep(1)
+    output = started.communicate(timeout=120)[0]
     assert started.returncode == code, output
     assert "repro: interrupted; run again to continue" in output
     assert running_in(project) == []
@@ -117,7 +125,7 @@ def test_a_failing_stage_is_named_and_others_are_let_finish(project):
 
 
 def test_targets_and_mistakes(project):
-    project.run("make", "repro", "JOBS=2", "TARGETS=right", f"BIN={BIN}")
+    project.run(*MAKE, "TARGETS=right")
     assert trace(project) == ["start first", "end first", "start right", "end right"]
     for arguments, message in [
         (["--jobs", "0"], "repro: --jobs is 0; it must be 1 or more\n"),
