@@ -32,7 +32,7 @@ from zeroshot_al.errors import InputError
 from zeroshot_al.files import write_json
 from zeroshot_al.stage import run_stage
 
-GRACE_S = 20.0  # from the interrupt to the kill
+GRACE_S = 60.0  # from the interrupt to the kill
 # DVC ends each run with advice, the same after every stage; it begins so.
 ADVICE = "To track the changes with git"
 
