@@ -151,40 +151,54 @@ def read_json(path: str | Path) -> dict:
         raise InputError(f"{path} is not JSON ({error}); run the stage that writes it") from None
 
 
-def read_csv(path: str | Path, header: Sequence[str]) -> list[dict[str, str]]:
-    """Read a CSV file as one dict a row.
+def read_rows(path: str | Path, header: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the rows of a CSV file one by one, so that a million of them cost no memory.
 
     Raises
     ------
     InputError
-        If the file is missing or cut off, or its first line is not `header`.
+        If the file is missing or cut off, its first line is not `header`, or a row has not as many
+        columns.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            found = list(reader.fieldnames or [])
+            reader = csv.reader(file)
+            found = next(reader, [])
             if found != list(header):
                 raise InputError(f"{path} has the columns {found} instead of {list(header)}")
-            rows = list(reader)
+            for row in reader:
+                if len(row) == len(header):
+                    yield row
+                elif row:  # csv reads an empty line as a row without columns
+                    raise InputError(_damaged(path, reader.line_num))
+            # A row cut within its last column has all its columns, but `write_csv` ends each line.
+            if not _ends_a_line(path):
+                raise InputError(_damaged(path, reader.line_num))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run the stage that writes it") from None
     except (csv.Error, UnicodeDecodeError, IsADirectoryError) as error:
         raise InputError(f"{path} is not CSV ({error}); run the stage that writes it") from None
-    # csv.DictReader marks a short row with None values and a long one with a None key. A file that
-    # was cut within its last column has neither, but `write_csv` ends each line.
-    broken = (line for line, row in enumerate(rows, 2) if None in row or None in row.values())
-    line = next(broken, None) or (None if _ends_a_line(path) else len(rows) + 1)
-    if line is not None:
-        raise InputError(
-            f"{path} is cut off or damaged near its line {line}; run the stage that writes it anew"
-        )
-    return rows
+
+
+def _damaged(path: str | Path, line: int) -> str:
+    return f"{path} is cut off or damaged near its line {line}; run the stage that writes it anew"
 
 
 def _ends_a_line(path: str | Path) -> bool:
     with open(path, "rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1) == b"\n"
+
+
+def read_csv(path: str | Path, header: Sequence[str]) -> list[dict[str, str]]:
+    """Read a small CSV file as one dict a row.
+
+    Raises
+    ------
+    InputError
+        As `read_rows`.
+    """
+    return [dict(zip(header, row, strict=True)) for row in read_rows(path, header)]
 
 
 def read_npy(path: str | Path, *, memory_map: bool = False) -> np.ndarray:

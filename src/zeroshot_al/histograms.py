@@ -1,6 +1,7 @@
 """How the classes share the first picks of an order: the paper's figures 3 and 4."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from matplotlib.ticker import StrMethodFormatter
 
 from zeroshot_al.errors import InputError
 from zeroshot_al.figures import styled
-from zeroshot_al.files import read_csv
+from zeroshot_al.files import read_rows
 from zeroshot_al.methods import METHODS
-from zeroshot_al.pool import NO_LABELS
+from zeroshot_al.pool import HEADER, NO_LABELS
 
 MAX_NAMED_CLASSES = 20
 
@@ -25,12 +26,16 @@ def read_pool_labels(path: str | Path) -> tuple[list[str], list[str]]:
     InputError
         If the file is missing, holds no train row, or has no labels.
     """
-    rows = [row for row in read_csv(path, ["id", "split", "label"]) if row["split"] == "train"]
-    if not rows:
+    ids, labels = [], []
+    for name, split, label in read_rows(path, HEADER):
+        if split == "train":
+            ids.append(name)
+            labels.append(sys.intern(label))
+    if not ids:
         raise InputError(f"{path} holds no train image; run the download stage again")
-    if not any(row["label"] for row in rows):
+    if not any(labels):
         raise InputError(NO_LABELS)
-    return [row["id"] for row in rows], [row["label"] for row in rows]
+    return ids, labels
 
 
 def class_names(labels: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_csv, write_csv
+from zeroshot_al.files import read_rows, write_csv
 
 ZERO_SHOT = ("moco", "simclr", "pretrained")
 """The methods whose one order is made before any label; `encoders.active_methods` tells which."""
@@ -21,9 +21,10 @@ def write_order(
     path: str | Path, order: Iterable[int], radius: Iterable[float], pool_ids: Sequence[str]
 ) -> None:
     """Write a zero-shot order: the pool index, id and radius of each pick."""
+    picks = zip(_numbers(order), _numbers(radius), strict=True)
     rows = (
         (rank, index, pool_ids[index], f"{distance:.9g}")
-        for rank, (index, distance) in enumerate(zip(order, radius, strict=True))
+        for rank, (index, distance) in enumerate(picks)
     )
     write_csv(path, HEADER, rows)
 
@@ -35,9 +36,14 @@ def write_seeded_orders(
     rows = (
         (seed, rank, index, pool_ids[index])
         for seed, order in orders.items()
-        for rank, index in enumerate(order)
+        for rank, index in enumerate(_numbers(order))
     )
     write_csv(path, SEEDED_HEADER, rows)
+
+
+def _numbers(values: Iterable) -> Iterable:
+    """Return Python's numbers in the place of NumPy's, which csv writes more slowly."""
+    return values.tolist() if hasattr(values, "tolist") else values
 
 
 def read_picks(path: str | Path, method: str, pool_ids: Sequence[str]) -> dict[int, list[int]]:
@@ -65,8 +71,8 @@ def read_picks(path: str | Path, method: str, pool_ids: Sequence[str]) -> dict[i
         If the file is missing, an id is not the one at its index, or ranks have gaps.
     """
     orders: dict[int, list[int]] = {}
-    for row in _checked_rows(path, method, pool_ids):
-        orders.setdefault(int(row.get("seed", 0)), []).append(int(row["index"]))
+    for seed, index, _ in _checked_rows(path, method, pool_ids):
+        orders.setdefault(seed, []).append(index)
     if not orders and method not in ZERO_SHOT:
         raise InputError(f"{path} holds no order; run the stage that writes it")
     return orders
@@ -74,12 +80,13 @@ def read_picks(path: str | Path, method: str, pool_ids: Sequence[str]) -> dict[i
 
 def _checked_rows(
     path: str | Path, method: str, pool_ids: Sequence[str]
-) -> Iterator[dict[str, str]]:
-    n_picks: Counter[str | None] = Counter()
-    for row in read_csv(path, HEADER if method in ZERO_SHOT else SEEDED_HEADER):
-        if None in row.values():
-            raise InputError(f"{path} ends inside a line; make the order anew")
-        rank, index, seed = int(row["rank"]), int(row["index"]), row.get("seed")
+) -> Iterator[tuple[int, int, str]]:
+    """Yield the seed, the pool index and the radius of each pick: 0 and "" where there is none."""
+    one_order = method in ZERO_SHOT
+    n_picks: Counter[int] = Counter()
+    for row in read_rows(path, HEADER if one_order else SEEDED_HEADER):
+        *numbers, name, radius = ("0", *row) if one_order else (*row, "")
+        seed, rank, index = map(int, numbers)
         if rank != n_picks[seed]:
             raise InputError(
                 f"rank {rank} of {path} should be {n_picks[seed]}; make the order anew"
@@ -89,12 +96,12 @@ def _checked_rows(
                 f"{path} holds index {index}, and the pool's index.csv {len(pool_ids)} images: one "
                 "of the two is cut off or old; run download anew, then the stage of the order"
             )
-        if index < 0 or pool_ids[index] != row["id"]:
+        if index < 0 or pool_ids[index] != name:
             raise InputError(
-                f"index {index} of {path} is not {row['id']!r} in the pool; make the order anew"
+                f"index {index} of {path} is not {name!r} in the pool; make the order anew"
             )
         n_picks[seed] += 1
-        yield row
+        yield seed, index, radius
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +125,12 @@ class ZeroShotOrder:
 def _read_zero_shot_orders(directory: str | Path, pool_ids: Sequence[str]) -> list[ZeroShotOrder]:
     orders = []
     for method in ZERO_SHOT:
-        rows = list(_checked_rows(Path(directory, f"{method}.csv"), method, pool_ids))
-        if rows:
-            picks = [int(row["index"]) for row in rows]
-            radii = np.array([float(row["radius"]) for row in rows])
-            orders.append(ZeroShotOrder(method, picks, radii))
+        picks, radii = [], []
+        for _, index, radius in _checked_rows(Path(directory, f"{method}.csv"), method, pool_ids):
+            picks.append(index)
+            radii.append(float(radius))
+        if picks:
+            orders.append(ZeroShotOrder(method, picks, np.array(radii)))
     if not orders:
         raise InputError(f"none of the orders in {directory} holds a pick; run kcenter_order")
     return orders

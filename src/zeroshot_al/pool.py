@@ -6,6 +6,7 @@ own images has no labels; `labelled.csv` (id) then lists what somebody has label
 source may leave more files there: `rejected.csv`, `duplicates.csv`, `embeddings.npy`.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_csv, read_npy, replaced_directory, write_csv, write_npy
+from zeroshot_al.files import read_npy, read_rows, replaced_directory, write_csv, write_npy
 
 HEADER = ("id", "split", "label")
 LABELLED_HEADER = ("id",)
@@ -172,13 +173,16 @@ def load_pool(directory: str | Path = "data/pool", *, needs_labels: bool = False
     """
     directory = Path(directory)
     images = read_npy(directory / "images.npy", memory_map=True)
-    rows = read_csv(directory / "index.csv", HEADER)
+    ids, splits, labels = [], [], []
     labelled = None
+    for name, split, label in read_rows(directory / "index.csv", HEADER):
+        ids.append(name)
+        splits.append(sys.intern(split))  # one string for all that are equal
+        labels.append(sys.intern(label))
     if (directory / "labelled.csv").exists():
-        labelled = tuple(row["id"] for row in read_csv(directory / "labelled.csv", LABELLED_HEADER))
+        labelled = tuple(name for (name,) in read_rows(directory / "labelled.csv", LABELLED_HEADER))
     try:
-        columns = (tuple(row[column] for row in rows) for column in HEADER)
-        pool = Pool(images, *columns, labelled=labelled)
+        pool = Pool(images, tuple(ids), tuple(splits), tuple(labels), labelled=labelled)
     except InputError as error:
         raise InputError(f"{directory} is not a whole pool: {error}; run download anew") from None
     if needs_labels and not pool.is_labelled:

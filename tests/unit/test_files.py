@@ -14,6 +14,7 @@ from zeroshot_al.files import (
     read_csv,
     read_json,
     read_npy,
+    read_rows,
     replaced_directory,
     write_csv,
     write_json,
@@ -178,3 +179,12 @@ def test_a_directory_survives_a_kill_between_its_renames(tmp_path, dead, replace
     assert list(tmp_path.iterdir()) == [tmp_path / "pool"]
     expected = "the new one" if replaced else "the old one"
     assert (tmp_path / "pool/index.csv").read_text() == expected
+
+
+@pytest.mark.parametrize("row", ["1", "1,cat,x", "1,ca"])
+def test_a_row_of_another_width_or_without_its_end_is_told_with_its_line(tmp_path, row):
+    (tmp_path / "a.csv").write_text(f"id,label\n0,dog\n\n{row}")
+    rows = read_rows(tmp_path / "a.csv", ["id", "label"])
+    assert next(rows) == ["0", "dog"]
+    with pytest.raises(InputError, match=r"a\.csv is cut off or damaged near its line 4"):
+        list(rows)
