@@ -42,6 +42,13 @@ def make_photo(path: Path, seed: int) -> None:
 # --- one run, in a process of its own -----------------------------------------------------------
 
 
+def paths_of(folder: str) -> list[str]:
+    from zeroshot_al.sources.folder import list_folder
+
+    found = list_folder(folder)
+    return [f"{found.root}/{name}" for name in found.files.values()]
+
+
 def decode_bare(paths: list[str]) -> None:
     for path in paths:
         with Image.open(path) as image:
@@ -54,7 +61,6 @@ def run_one(name: str, folder: str, size_px: int) -> None:
     from zeroshot_al.files import replaced_directory
     from zeroshot_al.pool import save_pool
     from zeroshot_al.sources import DataParams, load_source
-    from zeroshot_al.sources.folder import list_folder
 
     start = time.perf_counter()
     if name.startswith("ours"):
@@ -65,7 +71,7 @@ def run_one(name: str, folder: str, size_px: int) -> None:
         ):
             save_pool(load_source(params, "", directory), directory)
     else:
-        paths = list(list_folder(folder).files.values())
+        paths = paths_of(folder)
         if name.endswith("one process"):
             decode_bare(paths)
         else:
@@ -117,9 +123,7 @@ def proportional_mib(pid: int) -> tuple[float, float]:
 
 
 def compare(folder: str, what: str, size_px: int, repeats: int) -> dict:
-    from zeroshot_al.sources.folder import list_folder
-
-    paths = list(list_folder(folder).files.values())
+    paths = paths_of(folder)
     for path in paths:  # into the page cache
         Path(path).read_bytes()
     runs = {name: [] for name in CONTENDERS}

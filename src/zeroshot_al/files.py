@@ -135,6 +135,27 @@ def write_npy(path: str | Path, array: np.ndarray) -> None:
             raise OSError(errno.ENOSPC, str(error), str(path)) from error
 
 
+def write_npy_rows(
+    path: str | Path, shape: tuple[int, ...], dtype: np.dtype | type, blocks: Iterable[np.ndarray]
+) -> None:
+    """Write an array that is larger than the memory as .npy, from blocks of its rows.
+
+    Parameters
+    ----------
+    shape, dtype
+        Of the whole array, which the blocks are converted to.
+    blocks : iterable of ndarray of shape (n_rows, *shape[1:])
+        All rows, in order.
+    """
+    dtype = np.dtype(dtype)
+    header = {"descr": dtype.str, "fortran_order": False, "shape": tuple(shape)}
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            # Written, not mapped: on a full disk a mapped page kills the process without a word.
+            file.write(np.ascontiguousarray(block, dtype=dtype))
+
+
 def read_json(path: str | Path) -> dict:
     """Read a JSON file.
 

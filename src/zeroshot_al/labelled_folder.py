@@ -48,12 +48,11 @@ def read_labelled_folder(
     names = sorted(name for name in listed.files if "/" in name)
     good = []
     if names:
-        found = decode_files(
-            [listed.files[name] for name in names], pool_images.shape[1:], size_px, out
-        )
+        found = decode_files(listed.root, names, pool_images.shape[1:], size_px, out)
         in_pool = set(pixel_hashes(pool_images))
-        for row, (name, reason) in enumerate(zip(names, found.reasons, strict=True)):
-            if reason is None and found.digests[row] in in_pool:
+        for row, name in enumerate(names):
+            reason = found.reasons.get(row)
+            if reason is None and found.digests[row].tobytes().hex() in in_pool:
                 reason = "equal to an image of the pool"
             if reason is None:
                 good.append(row)

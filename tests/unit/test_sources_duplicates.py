@@ -9,7 +9,7 @@ from zeroshot_al.sources.duplicates import (
     MAX_COLOUR_STEP,
     MAX_DISTANCE,
     Signatures,
-    exact_duplicates,
+    distinct_rows,
     near_duplicates,
     signatures,
 )
@@ -97,6 +97,14 @@ def test_images_of_fewer_pixels_than_cells_have_hashes():
         assert signatures(images).hashes.shape == (5,)
 
 
-def test_the_first_id_of_equal_digests_is_kept():
-    kept_for = exact_duplicates(["a", "b", "c", "d", "e"], ["1", "2", "1", "1", "2"])
-    assert kept_for == {"c": "a", "d": "a", "e": "b"}
+def test_distinct_rows_are_the_first_of_equal_ones_in_the_order_of_their_bytes():
+    # Bytes of 0 are where a comparison of texts would end.
+    digests = np.array([[9, 0], [1, 0], [9, 0], [0, 255], [1, 0], [1, 1], [0, 0]], np.uint8)
+    order, first = distinct_rows(digests)
+    assert order.tolist() == [6, 3, 1, 5, 0]
+    assert first.tolist() == [0, 1, 0, 3, 1, 5, 6]
+
+
+def test_no_rows_are_no_distinct_rows():
+    order, first = distinct_rows(np.empty((0, 32), np.uint8))
+    assert (len(order), len(first)) == (0, 0)

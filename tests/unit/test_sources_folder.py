@@ -1,6 +1,7 @@
 """Which files of a folder are listed; what becomes of them is in tests/pipeline/test_own_images."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,9 @@ def test_ids_are_posix_paths_that_lead_to_the_files(tmp_path):
     touch(tmp_path, "a.png", "b/c.JPG", "b/d/e.tiff", "b/.hidden.png", ".git/f.png", "g.txt")
     found = list_folder(tmp_path)
     assert set(found.files) == {"a.png", "b/c.JPG", "b/d/e.tiff"}
-    assert all((tmp_path / name).samefile(path) for name, path in found.files.items())
+    assert all(
+        (tmp_path / name).samefile(Path(found.root, path)) for name, path in found.files.items()
+    )
     assert (found.rejected, dict(found.skipped)) == ({}, {".txt": 1})
 
 

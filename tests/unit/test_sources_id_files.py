@@ -52,9 +52,8 @@ def test_a_missing_file_is_told_with_its_option(tmp_path):
 def test_paths_are_relative_to_the_csv_or_absolute(tmp_path):
     path = write(tmp_path / "a.csv", f"path\nb/c.png\n{tmp_path}/d.png\n")
     found = read_paths(path)
-    assert found.files == {
-        "b/c.png": f"{tmp_path}/b/c.png", f"{tmp_path}/d.png": f"{tmp_path}/d.png",
-    }  # fmt: skip
+    assert found.root == str(tmp_path)
+    assert found.files == {"b/c.png": "b/c.png", f"{tmp_path}/d.png": f"{tmp_path}/d.png"}
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 """Equal images, which the pool keeps once, and nearly equal ones, which it only reports."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,8 @@ HASH_ROWS, HASH_COLUMNS = 8, 9  # 8 x 8 differences of neighbours in a row
 MAX_DISTANCE = 4
 # In each channel's mean: flat images have equal hashes, whatever their colour.
 MAX_COLOUR_STEP = 12
-# Images whose hashes share a band are compared with so many others at most. Only thousands of
+SHARED_BANDS = 2
+# Images whose hashes share bands are compared with so many others at most. Only thousands of
 # nearly flat images come near to it; without it, they would take quadratic time.
 MAX_NEIGHBOURS = 1000
 
@@ -71,28 +71,34 @@ def signatures(images: np.ndarray) -> Signatures:
     return Signatures(hashes, colours)
 
 
-def exact_duplicates(ids: Sequence[str], digests: Sequence[str]) -> dict[str, str]:
-    """Return the id that is kept, the first of equal digests, by the id of each further copy.
+def distinct_rows(digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sort digests, and find the first of equal ones.
 
     Parameters
     ----------
-    ids : sequence of str, sorted
-    digests : sequence of str
-        Hash of each one's pixels.
+    digests : ndarray of shape (n, n_bytes), uint8
+
+    Returns
+    -------
+    order : ndarray of shape (n_distinct,), int64
+        Indices of the distinct ones, the first of equal ones, sorted by their bytes.
+    first : ndarray of shape (n,), int64
+        Index of the first one equal to each: its own, but for copies.
     """
-    first: dict[str, str] = {}
-    kept_for = {}
-    for name, digest in zip(ids, digests, strict=True):
-        if first.setdefault(digest, name) != name:
-            kept_for[name] = first[digest]
-    return kept_for
+    texts = np.ascontiguousarray(digests).view(f"S{digests.shape[1]}")[:, 0]
+    order = np.argsort(texts, kind="stable")
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = texts[order[1:]] != texts[order[:-1]]
+    first = np.empty(len(order), dtype=np.int64)
+    first[order] = order[is_first][np.cumsum(is_first) - 1]
+    return order[is_first], first
 
 
 def near_duplicates(found: Signatures) -> list[tuple[int, int, int]]:
     """Find, for each image, the nearest earlier one within `MAX_DISTANCE` bits.
 
-    Two hashes that differ in at most 4 of 64 bits agree in one of 5 bands of bits at least, so
-    only images that share a band are compared.
+    Two hashes that differ in at most 4 of 64 bits agree in 2 of 6 bands of bits at least, so only
+    images that share two bands, about 21 bits, are compared: among a million few do by chance.
 
     Returns
     -------
@@ -101,15 +107,14 @@ def near_duplicates(found: Signatures) -> list[tuple[int, int, int]]:
 
     References
     ----------
-    Norouzi, Punjani and Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing",
-    2014, section 3.
+    Manku, Jain and Das Sarma, "Detecting Near-Duplicates for Web Crawling", 2007, section 3.
     """
-    n_bands = MAX_DISTANCE + 1
+    n_bands = MAX_DISTANCE + SHARED_BANDS
     edges = [64 * band // n_bands for band in range(n_bands + 1)]
+    bands = [(1 << high) - (1 << low) for low, high in pairwise(edges)]
     pairs = []
-    for low, high in pairwise(edges):
-        band = (found.hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
-        pairs.extend(_pairs_within(found, band))
+    for shared in combinations(bands, SHARED_BANDS):
+        pairs.extend(_pairs_within(found, found.hashes & np.uint64(sum(shared))))
     if not pairs:
         return []
     rows = np.unique(np.concatenate(pairs), axis=0)  # (n_pairs, 3): later, distance, earlier
@@ -118,7 +123,7 @@ def near_duplicates(found: Signatures) -> list[tuple[int, int, int]]:
 
 
 def _pairs_within(found: Signatures, band: np.ndarray) -> list[np.ndarray]:
-    """Compare all images whose band is the same; int64 rows (later, distance, earlier)."""
+    """Compare all images whose bits `band` are the same; int64 rows (later, distance, earlier)."""
     # The hash as the second key puts the nearest first, should the limit be reached.
     order = np.lexsort((found.hashes, band))
     band, hashes = band[order], found.hashes[order]

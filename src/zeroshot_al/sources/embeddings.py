@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.files import write_npy
+from zeroshot_al.files import write_npy_rows
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources import duplicates
 from zeroshot_al.sources.duplicates import Duplicate
@@ -64,19 +64,21 @@ def read_embeddings(
         raise InputError(f"the id {repeated!r} of {ids_path} stands for two rows; rename one")
     digests = _check_rows(rows, ids, path)
     excluded = without_excluded(ids, exclude)
-    by_id = sorted((name, i) for i, name in enumerate(ids) if name not in excluded)
+    by_id = sorted((i for i, name in enumerate(ids) if name not in excluded), key=ids.__getitem__)
     if not by_id:
         raise InputError(f"all {len(ids)} rows of {path} are excluded; nothing is left to order")
-    kept_for = duplicates.exact_duplicates(
-        [name for name, _ in by_id], [digests[i] for _, i in by_id]
-    )
-    kept = [i for name, i in by_id if name not in kept_for]
+    by_id = np.array(by_id)
+    order, first = (by_id[found] for found in duplicates.distinct_rows(digests[by_id]))
+    kept_for = {
+        ids[copy]: ids[kept] for copy, kept in zip(by_id, first, strict=True) if copy != kept
+    }
     labelled_there = labelled_ids(
-        labelled, {ids[i] for i in kept}, kept_for, dict.fromkeys(excluded, "it is excluded")
+        labelled, [ids[i] for i in order], kept_for, dict.fromkeys(excluded, "it is excluded")
     )
-    order = sorted(kept, key=lambda i: digests[i])
     directory.mkdir(parents=True, exist_ok=True)
-    write_npy(directory / "embeddings.npy", rows[order].astype(np.float32, copy=False))
+    blocks = (order[start : start + BLOCK_ROWS] for start in range(0, len(order), BLOCK_ROWS))
+    shape = (len(order), rows.shape[1])
+    write_npy_rows(directory / "embeddings.npy", shape, np.float32, (rows[b] for b in blocks))
     copies = [Duplicate(copy, name, "exact", 0) for copy, name in sorted(kept_for.items())]
     write_removed(directory, copies, {})
     log.info("%s: %d exact copies dropped, %d excluded", path, len(copies), len(excluded))
@@ -110,9 +112,9 @@ def _open(path: Path) -> np.ndarray:
     return rows
 
 
-def _check_rows(rows: np.ndarray, ids: list[str], path: str | Path) -> list[str]:
-    """Check each row as it will be written, in float32, and return its sha256, hexadecimal."""
-    digests = []
+def _check_rows(rows: np.ndarray, ids: list[str], path: str | Path) -> np.ndarray:
+    """Check each row as it will be written, in float32; return their sha256, uint8 (n, 32)."""
+    digests = np.empty((len(rows), hashlib.sha256().digest_size), dtype=np.uint8)
     for start in range(0, len(rows), BLOCK_ROWS):
         with np.errstate(over="ignore"):  # told below, as infinite
             block = np.asarray(rows[start : start + BLOCK_ROWS], dtype=np.float32)
@@ -126,5 +128,6 @@ def _check_rows(rows: np.ndarray, ids: list[str], path: str | Path) -> list[str]
                 raise InputError(
                     f"row {first} of {path}, {ids[first]!r}, holds {what}; {remedy} such rows"
                 )
-        digests.extend(hashlib.sha256(np.ascontiguousarray(row)).hexdigest() for row in block)
+        for i, row in enumerate(np.ascontiguousarray(block), start):
+            digests[i] = np.frombuffer(hashlib.sha256(row).digest(), np.uint8)
     return digests

@@ -23,14 +23,17 @@ class Candidates:
 
     Parameters
     ----------
+    root : str
+        The folder that `files` are relative to.
     files : dict of str to str
-        Path by id.
+        Path by id; of a million files the root is not repeated in each.
     rejected : dict of str to str
         Reason by id.
     skipped : Counter
         Other files by suffix.
     """
 
+    root: str
     files: dict[str, str] = field(default_factory=dict)
     rejected: dict[str, str] = field(default_factory=dict)
     skipped: Counter = field(default_factory=Counter)
@@ -51,7 +54,7 @@ def list_folder(root: str | Path) -> Candidates:
     real_root = os.path.realpath(expanded(root))
     if not Path(real_root).is_dir():
         raise InputError(f"{root} is not a folder; set data.root to the folder of your images")
-    found = Candidates()
+    found = Candidates(real_root)
     visited: set[tuple[int, int]] = set()
     # Linked folders wait until every real one is known, so that real paths become the ids.
     folders, links = [""], []
@@ -105,7 +108,7 @@ def _sort_entry(entry, folder: str, real_root: str, found: Candidates, folders, 
         # It could be neither an id in a UTF-8 file nor a name in a labelling tool.
         found.rejected[printable(name)] = "its name is not valid UTF-8"
     elif kind == "file":
-        found.files[name] = entry.path
+        found.files[name] = name
     elif entry.is_symlink():
         heapq.heappush(links, name)
     else:

@@ -45,14 +45,14 @@ def read_paths(path: str | Path) -> Candidates:
         If the CSV is missing or no such CSV, or if an id is empty or stands for two files.
     """
     path = expanded(path)
-    found = Candidates()
+    found = Candidates(str(path.parent))
     for line, row in enumerate(_read_rows(path, "path", "root"), start=1):
         name = row["path"] if row.get("id") is None else row["id"]
         if not name:
             raise InputError(f"image {line} of {path} has no id; fill its columns")
         if name in found.files:
             raise InputError(f"the id {name!r} of {path} stands for two images; rename one")
-        found.files[name] = str(path.parent / row["path"])
+        found.files[name] = row["path"]
     return found
 
 

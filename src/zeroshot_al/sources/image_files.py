@@ -44,13 +44,16 @@ def image_files(params: DataParams, ids: Sequence[str]) -> ImageFiles | None:
         return ImageFiles(folder, {name: str(folder / name) for name in ids})
     if params.source != "csv":
         return None
-    listed = read_paths(params.root).files
+    listed = read_paths(params.root)
     for name in ids:
-        if name not in listed:
+        if name not in listed.files:
             raise InputError(
                 f"the image {name!r} is not in {params.root} any more; run download anew"
             )
-    paths = {name: os.path.abspath(listed[name]) for name in ids}  # noqa: PTH100
+    paths = {
+        name: os.path.abspath(os.path.join(listed.root, listed.files[name]))  # noqa: PTH100, PTH118
+        for name in ids
+    }
     return ImageFiles(
         Path(os.path.commonpath([Path(path).parent for path in paths.values()])), paths
     )

@@ -28,6 +28,7 @@ from zeroshot_al.sources.decode import RejectedError, decode_image
 from zeroshot_al.sources.duplicates import Signatures, signatures
 
 BLOCK_BYTES = 2**22  # of pixels that a worker holds before it writes them
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +37,16 @@ class Ingested:
 
     Parameters
     ----------
-    reasons : list of str or None
-        Why there is no image; None where there is one.
-    digests : list of str
-        sha256 of the pixels, hexadecimal; empty where there is no image.
+    reasons : dict of int to str
+        Why there is no image, by the file's number; files that gave one are not in it.
+    digests : ndarray of shape (n_files, 32), uint8
+        sha256 of the pixels; zeros where there is no image.
     signatures : Signatures
         Of n_files rows; those of files without an image mean nothing.
     """
 
-    reasons: list[str | None]
-    digests: list[str]
+    reasons: dict[int, str]
+    digests: np.ndarray
     signatures: Signatures
 
 
@@ -53,6 +54,7 @@ class Ingested:
 class _Task:
     """What every worker knows from its start."""
 
+    root: str
     paths: Sequence[str]
     shape: tuple[int, int, int]
     size_px: int | None
@@ -67,7 +69,7 @@ _slot = 0
 
 
 def decode_files(
-    paths: Sequence[str], shape: tuple[int, int, int], size_px: int | None, out: Path
+    root: str, paths: Sequence[str], shape: tuple[int, int, int], size_px: int | None, out: Path
 ) -> Ingested:
     """Decode files into `out`, an .npy file of shape (n_files, *shape), uint8, row by row.
 
@@ -75,7 +77,9 @@ def decode_files(
 
     Parameters
     ----------
+    root : str
     paths : sequence of str, n_files
+        Absolute, or relative to `root`.
     shape : tuple of int
         (height, width, 3) of every image.
     size_px : int, optional
@@ -97,11 +101,11 @@ def decode_files(
     # Forked workers share the list of paths; only Linux forks safely.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     task = _Task(
-        paths, shape, size_px, out, offset,
+        root, paths, shape, size_px, out, offset,
         context.RawArray("q", [-1] * n_workers), context.Value("q", 0),
     )  # fmt: skip
     result = Ingested(
-        [None] * len(paths), [""] * len(paths),
+        {}, np.zeros((len(paths), DIGEST_BYTES), np.uint8),
         Signatures(np.zeros(len(paths), np.uint64), np.zeros((len(paths), 3), np.uint8)),
     )  # fmt: skip
     with (
@@ -110,14 +114,16 @@ def decode_files(
     ):
         try:
             with interrupts_deferred():
-                futures = [pool.submit(_decode_block, start, block) for start in starts]
-            for future in as_completed(futures):
+                # Kept in no variable: what a task has returned is freed when it has been read.
+                done = as_completed([pool.submit(_decode_block, start, block) for start in starts])
+            for future in done:
                 start, reasons, digests, found = future.result()
-                rows = slice(start, start + len(reasons))
-                result.reasons[rows], result.digests[rows] = reasons, digests
+                rows = slice(start, start + len(digests))
+                result.reasons.update(reasons)
+                result.digests[rows] = digests
                 result.signatures.hashes[rows] = found.hashes
                 result.signatures.colours[rows] = found.colours
-                bar.update(len(reasons))
+                bar.update(len(digests))
         except BaseException as error:
             workers = list((pool._processes or {}).values())  # shutdown forgets them
             pool.shutdown(wait=False, cancel_futures=True)
@@ -145,14 +151,14 @@ def create_npy(path: Path, shape: tuple[int, ...]) -> int:
     return offset
 
 
-def keep_rows(path: Path, order: Sequence[int]) -> None:
+def keep_rows(path: Path, order: np.ndarray | Sequence[int]) -> None:
     """Bring the rows of `order` to the front of a uint8 .npy file in place; cut off the rest."""
     images = np.lib.format.open_memmap(path, mode="r+")
     shape = images.shape[1:]
     rest = np.ones(len(images), dtype=bool)
     rest[order] = False
     # A plain view: each row of a memmap would be one more Python object of its class.
-    reorder_rows(np.asarray(images), [*order, *np.flatnonzero(rest).tolist()])
+    reorder_rows(np.asarray(images), np.concatenate([order, np.flatnonzero(rest)]).tolist())
     images.flush()
     del images
     shorten_npy(path, (len(order), *shape))
@@ -173,11 +179,15 @@ def _write_header(file, shape: tuple[int, ...]) -> int:
 
 
 def _crash(task: _Task) -> str:
-    suspects = [task.paths[index] for index in task.reading if index >= 0]
+    suspects = [_full_path(task, index) for index in task.reading if index >= 0]
     return (
         f"a decoder crashed at {' or '.join(suspects) or 'an image'}; "
         "take the file away, list its id in data.exclude, or give more memory"
     )
+
+
+def _full_path(task: _Task, index: int) -> str:
+    return os.path.join(task.root, task.paths[index])  # noqa: PTH118
 
 
 def _start_worker(task: _Task) -> None:
@@ -193,17 +203,17 @@ def _start_worker(task: _Task) -> None:
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
-def _decode_block(start: int, length: int) -> tuple[int, list[str | None], list[str], Signatures]:
-    paths = _task.paths[start : start + length]
+def _decode_block(start: int, length: int) -> tuple[int, dict[int, str], np.ndarray, Signatures]:
+    paths = [_full_path(_task, index) for index in range(len(_task.paths))[start : start + length]]
     block = np.zeros((len(paths), *_task.shape), dtype=np.uint8)
-    reasons: list[str | None] = [None] * len(paths)
-    digests = [""] * len(paths)
+    reasons: dict[int, str] = {}
+    digests = np.zeros((len(paths), DIGEST_BYTES), dtype=np.uint8)
     for i, path in enumerate(paths):
         _task.reading[_slot] = start + i
         try:
             image = decode_image(path, _task.size_px)
         except RejectedError as error:
-            reasons[i] = str(error)
+            reasons[start + i] = str(error)
             continue
         if image.shape != _task.shape:
             raise InputError(
@@ -211,7 +221,7 @@ def _decode_block(start: int, length: int) -> tuple[int, list[str | None], list[
                 f"{_task.shape[1]} x {_task.shape[0]}; give the working resolution data.size_px"
             )
         block[i] = image
-        digests[i] = hashlib.sha256(image).hexdigest()
+        digests[i] = np.frombuffer(hashlib.sha256(image).digest(), np.uint8)
     _task.reading[_slot] = -1
     with open(_task.out, "rb+", buffering=0) as file:
         file.seek(_task.offset + start * block[0].nbytes)

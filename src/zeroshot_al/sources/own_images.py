@@ -1,9 +1,12 @@
 """The user's own images, a folder or a CSV of paths, without labels: an unlabelled pool."""
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
+
+import numpy as np
 
 from zeroshot_al.errors import InputError, shown
 from zeroshot_al.files import read_npy
@@ -46,9 +49,8 @@ def read_own_images(
     InputError
         If not one image can be read, or as the functions it calls.
     """
-    files = dict(sorted(candidates.files.items()))
-    excluded = without_excluded(files, exclude)
-    ids = [name for name in files if name not in excluded]
+    excluded = without_excluded(candidates.files, exclude)
+    ids = sorted(candidates.files.keys() - excluded if excluded else candidates.files)
     if not ids:
         if candidates.rejected:
             _refuse(where, candidates.rejected)
@@ -56,24 +58,26 @@ def read_own_images(
         raise InputError(
             f"{where} holds no image ({others}); images are .jpg, .png, .webp, .bmp, .tif, .gif"
         )
-    paths = [files[name] for name in ids]
+    paths = [candidates.files[name] for name in ids]
     rejected = dict(candidates.rejected)
     shape = (
-        (size_px, size_px, 3) if size_px is not None else _first_shape(where, ids, paths, rejected)
+        (size_px, size_px, 3)
+        if size_px is not None
+        else _first_shape(where, candidates.root, ids, paths, rejected)
     )
     out = directory / "images.npy"
-    found = decode_files(paths, shape, size_px, out)
-    rejected |= {name: why for name, why in zip(ids, found.reasons, strict=True) if why is not None}
-    good = [i for i, reason in enumerate(found.reasons) if reason is None]
-    if not good:
+    found = decode_files(candidates.root, paths, shape, size_px, out)
+    rejected |= {ids[i]: why for i, why in sorted(found.reasons.items())}
+    good = np.setdiff1d(np.arange(len(ids)), list(found.reasons))
+    if not len(good):
         _refuse(where, rejected)
-    kept_for = duplicates.exact_duplicates([ids[i] for i in good], [found.digests[i] for i in good])
-    kept = [i for i in good if ids[i] not in kept_for]
-    names = {ids[i] for i in kept}
+    order, first = (good[rows] for rows in duplicates.distinct_rows(found.digests[good]))
+    kept_for = {
+        ids[copy]: ids[kept] for copy, kept in zip(good, first, strict=True) if copy != kept
+    }
+    kept = good[first == good]
     gone = rejected | dict.fromkeys(excluded, "it is excluded")
-    labelled_there = labelled_ids(labelled, names, kept_for, gone)
-
-    order = sorted(kept, key=lambda i: found.digests[i])
+    labelled_there = labelled_ids(labelled, [ids[i] for i in kept], kept_for, gone)
     keep_rows(out, order)
     copies = _duplicates(ids, kept, kept_for, found)
     write_removed(directory, copies, rejected)
@@ -86,13 +90,13 @@ def read_own_images(
 
 
 def _first_shape(
-    where: str, ids: list[str], paths: list[str], rejected: Mapping[str, str]
+    where: str, root: str, ids: list[str], paths: list[str], rejected: Mapping[str, str]
 ) -> tuple[int, int, int]:
     """Return the shape of the first image that can be read: it is then due of all."""
     reasons = {}
     for name, path in zip(ids, paths, strict=True):
         try:
-            return decode_image(path, None).shape
+            return decode_image(os.path.join(root, path), None).shape  # noqa: PTH118
         except RejectedError as error:
             reasons[name] = str(error)
     return _refuse(where, rejected | reasons)
@@ -107,7 +111,7 @@ def _refuse(where: str, rejected: Mapping[str, str]) -> NoReturn:
 
 
 def _duplicates(
-    ids: list[str], kept: list[int], kept_for: Mapping[str, str], found: Ingested
+    ids: list[str], kept: np.ndarray, kept_for: Mapping[str, str], found: Ingested
 ) -> list[Duplicate]:
     near = duplicates.near_duplicates(
         Signatures(found.signatures.hashes[kept], found.signatures.colours[kept])
