@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 
@@ -135,25 +135,22 @@ def write_npy(path: str | Path, array: np.ndarray) -> None:
             raise OSError(errno.ENOSPC, str(error), str(path)) from error
 
 
-def write_npy_rows(
-    path: str | Path, shape: tuple[int, ...], dtype: np.dtype | type, blocks: Iterable[np.ndarray]
-) -> None:
-    """Write an array that is larger than the memory as .npy, from blocks of its rows.
+def append_npy(file: BinaryIO, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> None:
+    """Write float32 rows that come a part at a time, as `numpy.save` would write all of them.
 
     Parameters
     ----------
-    shape, dtype
-        Of the whole array, which the blocks are converted to.
-    blocks : iterable of ndarray of shape (n_rows, *shape[1:])
-        All rows, in order.
+    file
+        Open for writing, at its beginning.
+    shape
+        Of the whole array.
+    parts
+        float32 arrays, their first axes `shape[0]` long together.
     """
-    dtype = np.dtype(dtype)
-    header = {"descr": dtype.str, "fortran_order": False, "shape": tuple(shape)}
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for block in blocks:
-            # Written, not mapped: on a full disk a mapped page kills the process without a word.
-            file.write(np.ascontiguousarray(block, dtype=dtype))
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for part in parts:
+        file.write(np.ascontiguousarray(part, dtype="<f4").data)
 
 
 def read_json(path: str | Path) -> dict:

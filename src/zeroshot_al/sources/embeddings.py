@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.files import write_npy_rows
+from zeroshot_al.files import append_npy
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources import duplicates
 from zeroshot_al.sources.duplicates import Duplicate
@@ -78,7 +78,8 @@ def read_embeddings(
     directory.mkdir(parents=True, exist_ok=True)
     blocks = (order[start : start + BLOCK_ROWS] for start in range(0, len(order), BLOCK_ROWS))
     shape = (len(order), rows.shape[1])
-    write_npy_rows(directory / "embeddings.npy", shape, np.float32, (rows[b] for b in blocks))
+    with open(directory / "embeddings.npy", "wb") as file:
+        append_npy(file, shape, (rows[block].astype(np.float32) for block in blocks))
     copies = [Duplicate(copy, name, "exact", 0) for copy, name in sorted(kept_for.items())]
     write_removed(directory, copies, {})
     log.info("%s: %d exact copies dropped, %d excluded", path, len(copies), len(excluded))
