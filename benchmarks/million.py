@@ -2,6 +2,7 @@
 
     python benchmarks/million.py stages FOLDER      1,000,000 images; they are made, and kept, there
     python benchmarks/million.py orders             1,000,000 synthetic embeddings of 128 dimensions
+    python benchmarks/million.py work               what the arithmetic for larger pools rests on
     python benchmarks/million.py render             rewrite the page from the numbers
 
 `--n-images` and `--n-samples` give other sizes, which stand beside each other on the page. Each
@@ -18,17 +19,20 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import yaml
+from _kcenter_peers import product_floor
 from _machine import machine
 from _measure import measure
+from _million_arithmetic import POOLS
 from _million_images import SIDE_PX, make_images
 from _million_page import render
 from _page import update_page
-from kcenter import clustered, product_floor
+from kcenter import clustered
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
@@ -135,6 +139,36 @@ def forward(project: Path) -> None:
             encoder(batch)
 
 
+# --- what larger pools rest on -------------------------------------------------------------------
+
+
+def measure_work(n_photos: int = 100) -> dict:
+    """CPU milliseconds to decode a photo of ImageNet's usual size; operations of the encoders."""
+    import ingest
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from zeroshot_al.encoders import Encoder, EncoderParams
+    from zeroshot_al.sources.decode import decode_image
+
+    ingest.PHOTO_SIZE = (500, 375)
+    decode_ms, forward = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{i}.jpg" for i in range(n_photos)]
+        for i, path in enumerate(paths):
+            ingest.make_photo(path, i)
+        for side in (64, 224):
+            start = time.process_time()
+            for path in paths:
+                decode_image(path, side)
+            decode_ms[str(side)] = (time.process_time() - start) / n_photos * 1000
+    for _, _, side, name, _ in POOLS:
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            Encoder(EncoderParams(name, 1.0)).eval()(torch.empty(1, 3, side, side))
+        forward[f"{name} {side}"] = counter.get_total_flops()
+    return {"machine": machine(), "decode_ms": decode_ms, "forward": forward}
+
+
 # --- the orders ----------------------------------------------------------------------------------
 
 
@@ -182,6 +216,7 @@ def main() -> None:
     mode = modes.add_parser("orders")
     mode.add_argument("--n-samples", type=int, default=1_000_000)
     mode.add_argument("--budgets", type=int, nargs="*", default=[10_000, 100_000])
+    modes.add_parser("work")
     modes.add_parser("render")
     mode = modes.add_parser("forward", help="internal: the encoder alone")
     mode.add_argument("project", type=Path)
@@ -198,7 +233,8 @@ def main() -> None:
     elif options.mode == "order":
         run_order(options.n_samples, options.budget)
     else:
-        update_page("million", render, {})
+        new = {"work": measure_work()} if options.mode == "work" else {}
+        update_page("million", render, new)
 
 
 if __name__ == "__main__":

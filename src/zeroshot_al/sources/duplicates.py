@@ -112,23 +112,23 @@ def near_duplicates(found: Signatures) -> list[tuple[int, int, int]]:
     n_bands = MAX_DISTANCE + SHARED_BANDS
     edges = [64 * band // n_bands for band in range(n_bands + 1)]
     bands = [(1 << high) - (1 << low) for low, high in pairwise(edges)]
-    pairs = []
+    # Distance and earlier index in one number, whose minimum is the nearest and of these the first.
+    n_images = len(found.hashes)
+    nothing = 65 * n_images
+    best = np.full(n_images, nothing, dtype=np.int64)
     for shared in combinations(bands, SHARED_BANDS):
-        pairs.extend(_pairs_within(found, found.hashes & np.uint64(sum(shared))))
-    if not pairs:
-        return []
-    rows = np.unique(np.concatenate(pairs), axis=0)  # (n_pairs, 3): later, distance, earlier
-    _, firsts = np.unique(rows[:, 0], return_index=True)
-    return [(later, earlier, distance) for later, distance, earlier in rows[firsts].tolist()]
+        _compare_within(found, found.hashes & np.uint64(sum(shared)), best)
+    later = np.flatnonzero(best < nothing)
+    distances, earlier = np.divmod(best[later], max(1, n_images))
+    return list(zip(later.tolist(), earlier.tolist(), distances.tolist(), strict=True))
 
 
-def _pairs_within(found: Signatures, band: np.ndarray) -> list[np.ndarray]:
-    """Compare all images whose bits `band` are the same; int64 rows (later, distance, earlier)."""
+def _compare_within(found: Signatures, band: np.ndarray, best: np.ndarray) -> None:
+    """Compare all images whose bits `band` are the same, and lower `best` to what is found."""
     # The hash as the second key puts the nearest first, should the limit be reached.
     order = np.lexsort((found.hashes, band))
     band, hashes = band[order], found.hashes[order]
     colours = found.colours[order].astype(np.int16)
-    pairs = []
     starts = np.arange(len(order))
     for step in range(1, MAX_NEIGHBOURS + 1):
         starts = starts[starts + step < len(order)]
@@ -140,6 +140,5 @@ def _pairs_within(found: Signatures, band: np.ndarray) -> list[np.ndarray]:
         one, other, distances = starts[near], starts[near] + step, distances[near]
         alike = (np.abs(colours[one] - colours[other]) <= MAX_COLOUR_STEP).all(axis=1)
         ends = order[one[alike]], order[other[alike]]
-        columns = (np.maximum(*ends), distances[alike].astype(np.int64), np.minimum(*ends))
-        pairs.append(np.stack(columns, axis=1))
-    return pairs
+        merits = distances[alike].astype(np.int64) * len(best) + np.minimum(*ends)
+        np.minimum.at(best, np.maximum(*ends), merits)
