@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-POLL_S = 0.25
+POLL_S = 0.5
 
 
 def measure(command: list[str], **options: object) -> dict:

@@ -32,7 +32,7 @@ def stage_lines(stages: list[dict]) -> list[str]:
         "`dvc repro` calls, with the profile `folder` and 1,000 labels. The encoder (ResNet-9, a",
         "quarter of the width, 128 features) has random weights: pretraining is timed in",
         "[engine.md](engine.md). *Bare decoding* opens and decodes each file on all cores and",
-        "drops it; *bare encoder* is the forward pass alone, over one batch as often as for all.",
+        "drops it; *bare encoder* is the forward pass alone over one batch, scaled from 20,000.",
         "Memory is the peak over all processes of a run together: anonymous, which is what they",
         "need, and with their share of mapped files, which the system takes back when it is short.",
         "",
