@@ -95,8 +95,9 @@ def _dvc_process() -> int | None:
         if name == shell[:15]:  # as much as Linux keeps
             parent = int(rest.split()[1]) if rest else parent
     with suppress(OSError):
-        # Whoever adopts an orphan is of another session than the one who started it.
-        if os.getsid(parent) != os.getsid(0):
+        # Whoever adopts an orphan is of another session than the one who started it, unless that
+        # gave it a session of its own, as torch's launcher of ranks does and DVC does not.
+        if os.getsid(0) not in (os.getsid(parent), os.getpid()):
             return None
     return parent
 
