@@ -2,7 +2,7 @@
 
 Reads   data/pool/index.csv, data/orders/{moco,simclr,pretrained,random,coreset}.csv
 Writes  plots/class_histograms.csv, plots/class_histograms.png, metrics/class_imbalance.json
-Params  budget
+Params  budget, seeds
 Paper   figures 3 and 4
 """
 
@@ -19,16 +19,20 @@ from zeroshot_al.histograms import (
     read_pool_labels,
 )
 from zeroshot_al.methods import METHODS
-from zeroshot_al.orders import read_picks
+from zeroshot_al.orders import ZERO_SHOT, read_picks
 from zeroshot_al.params import load_experiment
 from zeroshot_al.stage import run_stage
 
 
 def main() -> None:
-    budget = load_experiment().budget
+    experiment = load_experiment()
+    budget = experiment.budget
     ids, labels = read_pool_labels("data/pool/index.csv")
     if budget > len(ids):
-        raise InputError(f"budget {budget} exceeds the pool of {len(ids)}; lower it in params.yaml")
+        raise InputError(
+            f"budget {budget} exceeds the pool of {len(ids)} in data/pool/index.csv; lower it in "
+            "params.yaml, or run download anew if there were more"
+        )
     classes = class_names(labels)
     counts = {}
     for method in METHODS:
@@ -38,6 +42,11 @@ def main() -> None:
             continue
         # Core-Set trains as it picks and stops at the largest of budgets. A larger budget is
         # still worth a look at the others, so its panel is left out rather than the stage.
+        if method.name not in ZERO_SHOT and list(orders) != list(experiment.seeds):
+            raise InputError(
+                f"{path} holds orders of the seeds {list(orders)} instead of "
+                f"{list(experiment.seeds)}; run the stage that writes it anew"
+            )
         reach = min(map(len, orders.values()))
         if method.name == "coreset" and budget > reach:
             logging.warning("coreset's order does not reach %d; its panel is left out", budget)

@@ -138,7 +138,7 @@ def test_a_method_that_is_not_active_has_no_panel(workspace, active):
 
 def test_budget_above_the_pool_is_refused(workspace):
     set_budget(N_POOL + 1)
-    with pytest.raises(InputError, match="budget 61 exceeds the pool of 60; lower it"):
+    with pytest.raises(InputError, match="budget 61 exceeds the pool of 60 in data/pool"):
         class_histograms.main()
     assert not Path("plots").exists()
 
