@@ -1,0 +1,176 @@
+"""Full and read-only file systems, mounted where nobody else sees them, and DVC's cache damaged."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from _torture_lab import Lab, Patient, Project, Row, sentence, stage_sentence, state
+
+KIB = 1024
+
+
+@contextmanager
+def mounts(patient: Patient) -> Iterator["Namespace | None"]:
+    """Yield a place whose mounts nobody else sees; None without the right to mount."""
+    keeper = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /mnt && echo ready; sleep 900"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        yield Namespace(patient, keeper.pid) if keeper.stdout.readline() == "ready\n" else None
+    finally:
+        keeper.kill()
+        keeper.wait()
+
+
+class Namespace:
+    """Runs commands among the mounts."""
+
+    def __init__(self, patient: Patient, pid: int) -> None:
+        self.patient, self.pid = patient, pid
+        root = patient.root
+        # What it looks like from there, for this process.
+        self.seen = Project(Path(f"/proc/{pid}/root{root}"), patient.project.env)
+
+    def call(self, *command: str) -> subprocess.CompletedProcess:
+        root = self.patient.root
+        inside = ["nsenter", f"--target={self.pid}", "--mount", f"--wd={root}"]
+        return self.patient.project.call(*inside, *command)
+
+    def must(self, *command: str) -> None:
+        done = self.call(*command)
+        assert done.returncode == 0, done.stderr
+
+    def small(self, directory: str, without: str, slack: int) -> None:
+        """Put `directory` on a file system that is full but for `slack` and the out `without`."""
+        copy = self.patient.root / "kept"
+        (self.patient.root / directory).mkdir(exist_ok=True)
+        shutil.copytree(self.patient.root / directory, copy, symlinks=True)
+        gone = copy / Path(without).relative_to(directory) if without else None
+        if gone and gone.is_dir():
+            shutil.rmtree(gone)
+        elif gone:
+            gone.unlink()
+        pages = sum(-(-path.lstat().st_size // 4096) for path in copy.rglob("*") if path.is_file())
+        size = pages * 4096 + slack
+        self.must("mount", "-t", "tmpfs", "-o", f"size={size}", "none", directory)
+        self.must("cp", "-a", "kept/.", directory)
+        shutil.rmtree(copy)
+
+    def recover(self, row: Row) -> None:
+        """Run `dvc repro` among the mounts, and compare."""
+        done = self.call("dvc", "repro")
+        row.same_bytes = done.returncode == 0 and state(self.seen) == self.patient.lab.expected
+        if not row.same_bytes:
+            row.lost = f"dvc repro: {sentence(done.stdout + done.stderr)}"
+
+
+FULL = (
+    ("the pool", "download", "data", "data/pool", 300 * KIB),
+    ("a checkpoint", "pretrain_simclr", ".checkpoints", "", 64 * KIB),
+    ("the embeddings", "embed", "data", "data/embeddings", 64 * KIB),
+    ("DVC's cache", "embed", ".dvc/cache", "", 64 * KIB),
+)
+
+
+def full(lab: Lab) -> None:
+    for what, stage, directory, out, slack in FULL:
+        patient = lab.copy("full")
+        with lab.row(f"the disk full while `{stage}` writes {what}") as row, mounts(patient) as on:
+            if on is None:
+                row.skipped = "no file system can be mounted here"
+                continue
+            patient.forget(stage)
+            on.small(directory, out, slack)
+            kept = state(on.seen)
+            done = on.call("dvc", "repro", "--force", "--single-item", stage)
+            row.seen = told(done, stage, patient.root)
+            if done.returncode == 0:
+                row.lost = "(the disk was not full)"
+            # DVC removes a stage's outs before it runs; everything else is as it was.
+            outs = set(stage_outs(patient.root, stage))
+            for name, content in state(on.seen).items():
+                if not any(name.startswith(o) for o in outs) and kept.get(name) != content:
+                    row.lost = f"{name} changed"
+            on.must("mount", "-o", "remount,size=1g", directory)
+            on.recover(row)
+
+
+def read_only(lab: Lab) -> None:
+    for directory, stage, by_dvc in (
+        ("data", "download", False), ("data", "download", True), ("models", "pretrain_moco", True),
+        ("metrics", "train_budget@140", True), (".checkpoints", "pretrain_simclr", True),
+        (".dvc", "kcenter_order", True),
+    ):  # fmt: skip
+        patient = lab.copy("readonly")
+        what = f"`{directory}` read-only, `{stage}` run " + ("by DVC" if by_dvc else "without DVC")
+        with lab.row(what) as row, mounts(patient) as on:
+            if on is None:
+                row.skipped = "no file system can be mounted here"
+                continue
+            patient.forget(stage)
+            (patient.root / directory).mkdir(exist_ok=True)
+            on.must("mount", "--bind", directory, directory)
+            on.must("mount", "-o", "remount,ro,bind", directory)
+            name = stage.partition("@")[0]
+            command = ("dvc", "repro", "--force", "--single-item", stage)
+            done = on.call(*(command if by_dvc else (sys.executable, f"src/{name}.py")))
+            row.seen = told(done, name, patient.root)
+            if done.returncode == 0:
+                row.lost = "(it could be written)"
+            on.must("umount", directory)
+            on.recover(row)
+
+
+def told(done: subprocess.CompletedProcess, stage: str, root: Path) -> str:
+    """Return the stage's sentence, else DVC's."""
+    text = done.stdout + done.stderr
+    found = stage_sentence(text, stage, root)
+    return found if found.startswith(f"{stage}: ") else sentence(text, root)
+
+
+def stage_outs(root: Path, stage: str) -> list[str]:
+    lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
+    return [out["path"] for out in lock["stages"][stage]["outs"]]
+
+
+def cache_objects(lab: Lab) -> None:
+    for what, stage, out in (
+        ("an encoder", "pretrain_simclr", "models/simclr.safetensors"),
+        ("the list of the pool's files", "download", "data/pool"),
+    ):
+        for damage in ("missing", "truncated", "one bit changed"):
+            patient = lab.copy("cache")
+            with lab.row(f"{what} in DVC's cache {damage}, and gone from the workspace") as row:
+                damage_object(patient.root, stage, out, damage)
+                done = patient.project.call("dvc", "checkout", out)
+                row.seen = "dvc checkout: "
+                if done.returncode:
+                    row.seen += sentence(done.stdout + done.stderr, patient.root)
+                else:
+                    found = state(patient.project)
+                    names = [k for k, v in lab.expected.items() if k.startswith(out)]
+                    same = all(found.get(name) == lab.expected[name] for name in names)
+                    row.seen += "restored" if same else "restores the damaged object, in silence"
+                    status = patient.project.run("dvc", "status", stage)
+                    row.seen += "; dvc status tells" if "modified" in status else ""
+                patient.recover(row)
+
+
+def damage_object(root: Path, stage: str, out: str, damage: str) -> None:
+    """Damage an out's object in the cache as a disk would, its mode unchanged; remove the out."""
+    lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
+    digest = next(o["md5"] for o in lock["stages"][stage]["outs"] if o["path"] == out)
+    file = root / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    content, mode = file.read_bytes(), file.stat().st_mode
+    file.unlink()
+    if damage != "missing":
+        half = len(content) // 2
+        changed = content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
+        file.write_bytes(content[:half] if damage == "truncated" else changed)
+        file.chmod(mode)
+    shutil.rmtree(root / out) if (root / out).is_dir() else (root / out).unlink()

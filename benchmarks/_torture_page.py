@@ -1,0 +1,61 @@
+"""The page of `benchmarks/torture.py`: what was done, seen and lost, as Markdown."""
+
+TITLES = {
+    "kills": "Kill -9 of every stage",
+    "replacing": "A crash while outs take their places",
+    "signals": "SIGTERM, Ctrl-C, and DVC killed",
+    "two": "Two runs at once",
+    "disk": "A full disk",
+    "readonly": "A read-only disk",
+    "cache": "DVC's cache damaged",
+    "truncated": "Files cut short",
+    "checkpoints": "Checkpoints damaged",
+    "nan": "NaN",
+    "ingestion": "Images that change while they are read",
+    "memory": "Too little memory",
+}
+
+
+def render(results: dict) -> str:
+    rows = [row for part in results.values() for row in part["rows"]]
+    done = [row for row in rows if not row["skipped"]]
+    lost = [row for row in done if row["lost"] != "nothing"]
+    compared = [row for row in done if row["same_bytes"] is not None]
+    same = sum(row["same_bytes"] for row in compared)
+    lines = ["# Reliability", ""]
+    lines += ["Made by `make torture` (`benchmarks/torture.py`) from "
+              "[torture.json](benchmarks/torture.json); do not edit.", ""]  # fmt: skip
+    lines += [
+        "Each row was done to a copy of a finished demo: with a few more training steps than the",
+        "tests take, and a checkpoint at every chance rather than every ten seconds. Then `dvc",
+        "repro` ran, and the sha256 of every out and the bytes of `dvc.lock` were compared with",
+        "those of the run that nobody had disturbed. Where a stage was ended, its outs were taken",
+        "out of DVC's cache first, so that they are made again and do not come from there. The",
+        "random moments come from fixed seeds. Seconds include the recovery.", "",
+        f"**{len(done)} rows, {len(lost)} of which lost something; {same} of {len(compared)} "
+        "compared came out with the same bytes.**", "",
+    ]  # fmt: skip
+    for name, part in results.items():
+        m = part["machine"]
+        lines += [
+            f"## {TITLES[name]}", "",
+            f"{m['cpu']}, {m['cores']} cores, Python {m['python']}, load before "
+            f"{m['load_before']}.", "",
+            "| done | seen | lost | same bytes | seconds |", "|---|---|---|---|---:|",
+        ]  # fmt: skip
+        for row in part["rows"]:
+            same = {True: "yes", False: "**no**", None: "not compared"}[row["same_bytes"]]
+            loss = row["lost"] if row["lost"] == "nothing" else f"**{cell(row['lost'])}**"
+            if row["skipped"]:
+                loss, same = f"skipped: {row['skipped']}", ""
+            lines.append(
+                f"| {row['what']} | {cell(row['seen'])} | {loss} | {same} | {row['seconds']:.0f} |"
+            )
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def cell(text: str) -> str:
+    """Shorten a sentence and keep it out of the table's syntax."""
+    text = text.replace("|", "\\|").replace("<", "&lt;")
+    return text if len(text) <= 320 else text[:317] + "..."
