@@ -5,6 +5,7 @@ TITLES = {
     "replacing": "A crash while outs take their places",
     "signals": "SIGTERM, Ctrl-C, and DVC killed",
     "two": "Two runs at once",
+    "ranks": "A rank killed",
     "disk": "A full disk",
     "readonly": "A read-only disk",
     "cache": "DVC's cache damaged",

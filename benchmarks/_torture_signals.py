@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 from _torture_lab import Lab, Patient, Row, sentence, stage_sentence, wait_for_saves
 
@@ -60,3 +61,43 @@ def two_at_once(lab: Lab) -> None:
         if first.wait():
             row.lost = f"the first one failed: {sentence(patient.output(), patient.root)}"
         patient.recover(row)
+
+
+def ranks(lab: Lab) -> None:
+    """Kill one of two processes that share a pretraining."""
+    stage, out = "pretrain_simclr", "models/simclr.safetensors"
+    with lab.row(f"one of two ranks of `{stage}` killed (-9)") as row:
+        patient = lab.copy("ranks")
+        if "ranks" not in patient.project.params():
+            row.skipped = "params.yaml has no ranks"
+            return
+        patient.project.set_params({"ranks": 2})
+        patient.project.run("dvc", "repro", "--force", "--single-item", stage)
+        undisturbed = patient.project.outs()[out]
+        patient.forget(stage)
+        process = patient.start("dvc", "repro", "--force", "--single-item", stage)
+        wait_for_saves(process, patient.root / ".checkpoints" / stage, 1)
+        pids = [pid for pid in patient.processes() if "RANK=1" in environment(pid)]
+        if not pids:
+            row.lost = "(the ranks had ended)"
+            return
+        os.kill(pids[0], signal.SIGKILL)
+        process.wait()
+        row.seen = stage_sentence(patient.output(), stage, patient.root)
+        if patient.gone_after() is None:
+            row.lost = "the other rank went on"
+            patient.end_all()
+        done = patient.project.call("dvc", "repro", "--single-item", stage)
+        row.same_bytes = done.returncode == 0 and patient.project.outs()[out] == undisturbed
+        if not row.same_bytes:
+            row.lost = sentence(done.stdout + done.stderr, patient.root)
+        if "continuing at step" in done.stdout + done.stderr:
+            row.seen += "; continued from a checkpoint"
+
+
+def environment(pid: int) -> list[str]:
+    """Return a process's environment, nothing once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_text(encoding="utf-8").split("\0")
+    except OSError:
+        return []

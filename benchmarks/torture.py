@@ -33,6 +33,7 @@ GROUPS = {
     "replacing": _torture_kills.while_replacing,
     "signals": _torture_signals.signals,
     "two": _torture_signals.two_at_once,
+    "ranks": _torture_signals.ranks,
     "disk": _torture_disks.full,
     "readonly": _torture_disks.read_only,
     "cache": _torture_disks.cache_objects,
