@@ -6,7 +6,8 @@ import signal
 from pathlib import Path
 
 import numpy as np
-from _torture_lab import Lab, Patient, Row, stage_sentence, wait_for_saves
+from _torture_lab import Lab, Patient, Row
+from _torture_seen import stage_sentence, wait_for_saves
 from safetensors.numpy import load_file, save_file
 
 # What is cut, where (a share, or behind a line), and which stages then read it.

@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from _torture_lab import Lab, Patient, Project, Row, sentence, stage_sentence, state
+from _torture_lab import Lab, Patient, Row
+from _torture_seen import sentence, stage_sentence, state
+
+from project_copies import Project
 
 KIB = 1024
 

@@ -6,7 +6,8 @@ import signal
 import time
 
 import numpy as np
-from _torture_lab import Lab, Patient, Row, leftovers, stage_sentence
+from _torture_lab import Lab, Patient, Row
+from _torture_seen import leftovers, stage_sentence
 from PIL import Image
 
 N_IMAGES, SIDE = 1500, 160

@@ -5,7 +5,8 @@ import signal
 import sys
 import time
 
-from _torture_lab import Lab, Patient, Row, draw, leftovers, wait_for_saves
+from _torture_lab import Lab, Patient, Row, draw
+from _torture_seen import leftovers, wait_for_saves
 
 # Twenty kills: every stage, those that train more often.
 KILLS = {

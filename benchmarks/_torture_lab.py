@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,21 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from _torture_seen import difference, is_stage, leftovers, sentence, state
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
-
-from project_copies import (  # noqa: E402
-    FEWER_STEPS,
-    IDENTITY,
-    Project,
-    clean_environment,
-    fresh_copy,
-)
-from zeroshot_al.files import read_json, write_json  # noqa: E402
+from project_copies import FEWER_STEPS, IDENTITY, Project, clean_environment, fresh_copy
+from zeroshot_al.files import read_json, write_json
 
 MARK = "ZEROSHOT_AL_TORTURE"  # in the environment of all that a row starts, and of its children
-LOG_LINE = re.compile(r"\d\d:\d\d:\d\d ")
 SEED = 0
 # Threads that wait for each other take minutes for seconds of work on a busy machine.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -180,71 +170,6 @@ class Patient:
         if left:
             row.lost = f"left behind: {', '.join(left)}"
         return done.stdout + done.stderr
-
-
-def is_stage(words: str, script: str) -> bool:
-    """Whether a command line is that of a stage's script, and not of a shell around it."""
-    return script in words and "python" in words.split()[0]
-
-
-def state(project: Project) -> dict[str, str]:
-    """Hash the outs, and read the lock as if it were one of them."""
-    lock = (project.root / "dvc.lock").read_text(encoding="utf-8")
-    return project.outs() | {"dvc.lock": lock}
-
-
-def difference(expected: dict[str, str], found: dict[str, str]) -> list[str]:
-    """Return the names that differ."""
-    names = sorted(expected.keys() | found.keys())
-    return [name for name in names if expected.get(name) != found.get(name)]
-
-
-def leftovers(root: Path) -> list[str]:
-    """Return temporary files in the places of the outs."""
-    return [
-        path.relative_to(root).as_posix()
-        for top in ("data", "models", "metrics", "plots")
-        for path in (root / top).rglob(".*")
-        if ".tmp" in path.name or path.name.endswith(".old")
-    ]
-
-
-def sentence(text: str, root: Path | None = None) -> str:
-    """Return what a user is told: the last line that is neither a log line nor a bar."""
-    lines = [
-        line for line in text.replace("\r", "\n").splitlines()
-        if line.strip() and not LOG_LINE.match(line) and "%|" not in line
-    ]  # fmt: skip
-    told = [line for line in lines if re.match(r"(ERROR: |[a-z_]+: )", line)]
-    found = (told or lines or ["(nothing)"])[-1].strip()
-    return found.replace(f"{root}/", "") if root else found
-
-
-def stage_sentence(text: str, stage: str, root: Path) -> str:
-    """Return the one sentence of a stage's script, or what stands there instead."""
-    for line in text.splitlines():
-        if line.startswith(f"{stage}: "):
-            return line.replace(f"{root}/", "")
-    return "a traceback" if "Traceback" in text else sentence(text, root)
-
-
-def saves(directory: Path, name: str) -> set[tuple[Path, int]]:
-    """Return the files of a name and when each was written."""
-    found = set()
-    for file in directory.rglob(name):
-        with suppress(FileNotFoundError):  # discarded in between
-            found.add((file, file.stat().st_mtime_ns))
-    return found
-
-
-def wait_for_saves(
-    process: subprocess.Popen, directory: Path, n_saves: int, name: str = "state.safetensors"
-) -> None:
-    """Return after so many new files of the name, or when the process has ended."""
-    known, seen = saves(directory, name), set()
-    while len(seen) < n_saves and process.poll() is None:
-        seen |= saves(directory, name) - known
-        time.sleep(0.005)
 
 
 def draw(name: str) -> random.Random:

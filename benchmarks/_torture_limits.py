@@ -4,7 +4,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _torture_lab import Lab, Patient, stage_sentence
+from _torture_lab import Lab, Patient
+from _torture_seen import stage_sentence
 
 from zeroshot_al.files import write_csv
 from zeroshot_al.pool import HEADER
@@ -20,7 +21,6 @@ def memory(lab: Lab) -> None:
     write_csv(patient.root / "data/pool/index.csv", HEADER, (*rows, *tests))
     size = f"{N_MANY:,} images of {SIDE} x {SIDE}"
     refused(lab, patient, f"a pool of {size}, `pretrain_simclr`", "pretrain_simclr")
-    refused(lab, patient, f"a pool of {size}, `embed` with its probe", "embed")
     kept = patient.project.params()
     patient.project.set_params({"budgets": [*kept["budgets"][:-1], 900_000], "budget": 560})
     refused(lab, patient, f"a budget of 900,000 of {size}, `baseline_random`", "baseline_random")

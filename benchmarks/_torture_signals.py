@@ -4,7 +4,8 @@ import os
 import signal
 from pathlib import Path
 
-from _torture_lab import Lab, Patient, Row, sentence, stage_sentence, wait_for_saves
+from _torture_lab import Lab, Patient, Row
+from _torture_seen import sentence, stage_sentence, wait_for_saves
 
 CASES = (
     ("SIGTERM to DVC alone", signal.SIGTERM, False),

@@ -25,7 +25,7 @@ from zeroshot_al.orders import ZERO_SHOT
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import Pool, load_pool
 from zeroshot_al.pretrained import load_pretrained
-from zeroshot_al.probe import EmbedParams, check_pixel_probe_fits, probe
+from zeroshot_al.probe import EmbedParams, pixel_probe_fits, probe
 from zeroshot_al.runtime import pick_device
 from zeroshot_al.stage import run_stage
 
@@ -35,10 +35,6 @@ def main() -> None:
     encoder_params = load_section("encoder", EncoderParams)
     params = load_section("embed", EmbedParams)
     pool = load_pool("data/pool")
-    # A probe learns from labels and is scored on test images.
-    probed = pool.is_labelled and pool.n_train < len(pool.ids)
-    if probed:
-        check_pixel_probe_fits(pool.images)
     # All features before the first file: a bad encoder leaves every file as it was.
     features = embed(active_methods(encoder_params), encoder_params, pool)
     for method in ZERO_SHOT:
@@ -47,8 +43,9 @@ def main() -> None:
         else:  # DVC empties the directory; without DVC, an earlier run's file would stay
             Path(f"data/embeddings/{method}.npy").unlink(missing_ok=True)
     results = {}
-    if probed:
-        if pool.has_images:
+    # A probe learns from labels and is scored on test images.
+    if pool.is_labelled and pool.n_train < len(pool.ids):
+        if pool.has_images and pixel_probe_fits(pool.images):
             features["pixels"] = pool.images.reshape(len(pool.ids), -1).astype(np.float32) / 255
         for name, rows in features.items():
             train, test = rows[: pool.n_train], rows[pool.n_train :]

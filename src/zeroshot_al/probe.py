@@ -1,5 +1,6 @@
 """How good frozen features are: linear evaluation and k nearest neighbours."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 
-from zeroshot_al.memory import SMALLER_IMAGES, check_memory, images_text
+from zeroshot_al.errors import InputError
+from zeroshot_al.memory import check_memory, images_text
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,17 +26,19 @@ class EmbedParams:
     knn_temperature: float
 
 
-def check_pixel_probe_fits(images: np.ndarray) -> None:
-    """Check that there is memory for a probe on the pixels of uint8 (n, h, w, 3), `embed`'s floor.
+def pixel_probe_fits(images: np.ndarray) -> bool:
+    """Return whether there is memory for a probe on the pixels of uint8 (n, h, w, 3).
 
-    Raises
-    ------
-    InputError
-        With both figures.
+    It only shows what features add, so without the memory it is left out, with a warning.
     """
     what = f"the probe on the pixels of {images_text(len(images), images.shape[1:])}"
-    # In float32: the pixels, a standardised copy, and one on the way to each.
-    check_memory(3 * 4 * images.size, what, SMALLER_IMAGES)
+    try:
+        # In float32: the pixels, a standardised copy, and one on the way to each.
+        check_memory(3 * 4 * images.size, what, "it is left out")
+    except InputError as error:
+        logger.warning("%s", error)
+        return False
+    return True
 
 
 def probe(

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from zeroshot_al.probe import EmbedParams, knn_accuracy, linear_accuracy
+from zeroshot_al import memory
+from zeroshot_al.probe import EmbedParams, knn_accuracy, linear_accuracy, pixel_probe_fits
 
 PARAMS = EmbedParams(linear_c=1.0, linear_max_iter=200, knn_k=10, knn_temperature=0.1)
 PROBES = [linear_accuracy, knn_accuracy]
@@ -85,3 +86,12 @@ def test_the_linear_probe_does_not_mind_the_features_scale():
     assert linear_accuracy(train * scale, train_labels, test * scale, test_labels, PARAMS) == (
         pytest.approx(linear_accuracy(train, train_labels, test, test_labels, PARAMS), abs=0.011)
     )
+
+
+def test_the_probe_on_the_pixels_is_left_out_without_the_memory(monkeypatch, caplog):
+    images = np.zeros((100, 8, 8, 3), dtype=np.uint8)
+    assert pixel_probe_fits(images)
+    assert not caplog.text
+    monkeypatch.setattr(memory, "available_memory", lambda: 100_000)
+    assert not pixel_probe_fits(images)
+    assert "needs 0.2 MiB of memory and 0.1 are available; it is left out" in caplog.text
