@@ -40,9 +40,11 @@ class Namespace:
         self.seen = Project(Path(f"/proc/{pid}/root{root}"), patient.project.env)
 
     def call(self, *command: str) -> subprocess.CompletedProcess:
-        root = self.patient.root
-        inside = ["nsenter", f"--target={self.pid}", "--mount", f"--wd={root}"]
-        return self.patient.project.call(*inside, *command)
+        # Not by nsenter's --wd: a directory opened out here shows no mount of in there.
+        inside = ("sh", "-c", 'cd "$0" && exec "$@"', self.patient.root)
+        return self.patient.project.call(
+            "nsenter", f"--target={self.pid}", "--mount", *inside, *command
+        )
 
     def must(self, *command: str) -> None:
         done = self.call(*command)

@@ -58,9 +58,14 @@ class Lab:
     folder: Path
     durations: dict[str, float]  # of each stage, in seconds
     rows: list[Row] = field(default_factory=list)
+    save: Callable[[list[Row]], None] = lambda rows: None
 
     def __post_init__(self) -> None:
         self.expected = state(self.base)
+
+    def start(self, save: Callable[[list[Row]], None]) -> None:
+        """Begin a group of rows; `save` gets those that there are after each."""
+        self.rows, self.save = [], save
 
     def copy(self, name: str) -> "Patient":
         """Copy the finished project."""
@@ -77,6 +82,7 @@ class Lab:
         yield row
         row.seconds = round(time.monotonic() - start, 1)
         self.rows.append(row)
+        self.save(self.rows)
         print(f"{what}\n    saw: {row.seen}\n    lost: {row.lost}; same bytes: {row.same_bytes} "
               f"{row.skipped} ({row.seconds} s)", flush=True)  # fmt: skip
 

@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import _torture_damage
@@ -22,7 +23,7 @@ import _torture_kills
 import _torture_limits
 import _torture_signals
 from _machine import machine
-from _torture_lab import SEED, make_lab
+from _torture_lab import SEED, Row, make_lab
 from _torture_page import render
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,12 +61,15 @@ def main() -> None:
             where = Path(options.folder or folder).resolve()
             lab = make_lab(where, lambda line: print(f"  {line}", flush=True))
             for name in options.groups or GROUPS:
-                lab.rows = []
+                lab.start(partial(save_rows, name, before))
                 GROUPS[name](lab)
-                save({name: {"machine": before, "rows": [asdict(row) for row in lab.rows]}})
     results = save({})
     if any(row["lost"] != "nothing" for part in results.values() for row in part["rows"]):
         sys.exit("a row lost something: see docs/RELIABILITY.md")
+
+
+def save_rows(name: str, before: dict, rows: list[Row]) -> None:
+    save({name: {"machine": before, "rows": [asdict(row) for row in rows]}})
 
 
 def save(parts: dict) -> dict:
