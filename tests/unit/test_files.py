@@ -63,6 +63,9 @@ def test_an_array_that_does_not_fit_leaves_the_old_one(tmp_path):
     try:
         with pytest.raises(OSError):
             write_npy(path, np.zeros(1_000_000, dtype=np.uint8))
+        with pytest.raises(OSError) as error, atomic_path(path) as temporary:
+            temporary.write_bytes(bytes(1_000_000))
+        assert error.value.filename == str(path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert read_npy(path).tolist() == [0, 1, 2]
