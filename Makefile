@@ -67,6 +67,7 @@ bench: .venv/installed .venv-peers/installed  ## side-by-side timings, into docs
 	python benchmarks/kcenter.py verify $(addprefix --embeddings ,$(wildcard data/embeddings/simclr.npy))
 	python benchmarks/engine.py
 	python benchmarks/ingest.py photos
+	python benchmarks/ranks.py kcenter
 
 torture: .venv/installed-dev  ## kills, full disks, damaged files; into docs/RELIABILITY.md
 	python benchmarks/torture.py
