@@ -141,7 +141,11 @@ def alone():
 @pytest.fixture(scope="module", params=[2, 4])
 def found(request, alone):
     prefixes, _ = alone
-    return on_ranks(request.param, everything, prefixes)
+    answers = on_ranks(request.param, everything, prefixes)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 @pytest.fixture(scope="module")
