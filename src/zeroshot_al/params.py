@@ -44,7 +44,9 @@ def load_experiment(path: str | Path = "params.yaml") -> Experiment:
     """
     document = _read(path)
     experiment = _build(
-        Experiment, {key: value for key, value in document.items() if key != "profiles"}, str(path)
+        Experiment,
+        {key: value for key, value in document.items() if key not in ("profiles", "ranks")},
+        str(path),
     )
     _active_profile(document, path)
     if list(experiment.budgets) != sorted(set(experiment.budgets)) or not experiment.budgets:
@@ -60,6 +62,25 @@ def load_experiment(path: str | Path = "params.yaml") -> Experiment:
     if min(experiment.seeds) < 0:
         raise InputError(f"seed {min(experiment.seeds)} must not be negative; change it in {path}")
     return experiment
+
+
+def load_ranks(path: str | Path = "params.yaml") -> int:
+    """Read the number of processes that share a stage's work on this machine.
+
+    Apart from `Experiment`: a matter of the machine, which makes no result stale.
+
+    Raises
+    ------
+    InputError
+        If it is missing or not a whole number of at least 1.
+    """
+    document = _read(path)
+    if "ranks" not in document:
+        raise InputError(f"missing key 'ranks' in {path}; add it, 1 is a plain process")
+    ranks = _convert(int, document["ranks"], "ranks", str(path))
+    if ranks < 1:
+        raise InputError(f"ranks {ranks} must be at least 1; raise it in {path}")
+    return ranks
 
 
 def load_section(section: str, cls: type[T], path: str | Path = "params.yaml") -> T:

@@ -23,10 +23,13 @@ class Ranks:
     rank, n_ranks
         With more than one, the default process group of `torch.distributed` is set up. Every
         method below is then collective: all ranks call it, in the same order.
+    n_local
+        How many of them share this machine.
     """
 
     rank: int = 0
     n_ranks: int = 1
+    n_local: int = 1
 
     @property
     def is_first(self) -> bool:

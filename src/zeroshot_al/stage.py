@@ -22,35 +22,45 @@ def run_stage(main: Callable[..., None], *args: object) -> None:
 
     Any other exception keeps its traceback: it is ours to mend.
     """
+    prepare_process()
+    try:
+        end_with_dvc()
+        main(*args)
+    except (Exception, KeyboardInterrupt) as error:
+        if (told := sentence(error)) is None:
+            raise
+        sys.exit(f"{Path(sys.argv[0]).stem}: {told}")
+
+
+def prepare_process() -> None:
+    """Set up logging, and SIGTERM as Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.captureWarnings(True)
     # Lightning, which lightly imports, logs what no user of ours asked for.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    name = Path(sys.argv[0]).stem
     interrupt_on_termination()
-    try:
-        end_with_dvc()
-        main(*args)
-    except InputError as error:
-        sys.exit(f"{name}: {error}")
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sys.exit(f"{name}: the disk is full ({error.filename or 'no file named'}); "
-                     "free some space and run again: finished work is kept")  # fmt: skip
-        if error.errno in (errno.EACCES, errno.EROFS):
-            sys.exit(f"{name}: {error.filename}: {error.strerror}; change its permissions")
-        if error.errno == errno.ENOMEM:
-            sys.exit(f"{name}: {NO_MEMORY}")
-        raise
-    except MemoryError:
-        sys.exit(f"{name}: {NO_MEMORY}")
-    except BrokenProcessPool:
-        sys.exit(f"{name}: a worker process was killed, by the system if memory ran short; "
-                 f"{FREE_MEMORY}")  # fmt: skip
-    except RuntimeError as error:
-        # PyTorch's own: torch.OutOfMemoryError of a GPU, and no type of its own on a CPU.
-        if "out of memory" in str(error) or "can't allocate memory" in str(error):
-            sys.exit(f"{name}: {NO_MEMORY}")
-        raise
-    except KeyboardInterrupt:
-        sys.exit(f"{name}: interrupted; run again to continue, what is finished is kept")
+
+
+def sentence(error: BaseException) -> str | None:
+    """Return what to tell of an error that a user can mend, and None of any other."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, InputError):
+        return str(error)
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full ({error.filename or 'no file named'}); "
+            "free some space and run again: finished work is kept"
+        )
+    if number in (errno.EACCES, errno.EROFS):
+        return f"{error.filename}: {error.strerror}; change its permissions"
+    if isinstance(error, MemoryError) or number == errno.ENOMEM:
+        return NO_MEMORY
+    if isinstance(error, BrokenProcessPool):
+        return f"a worker process was killed, by the system if memory ran short; {FREE_MEMORY}"
+    # PyTorch's own: torch.OutOfMemoryError of a GPU, and no type of its own on a CPU.
+    words = ("out of memory", "can't allocate memory")
+    if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
+        return NO_MEMORY
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; run again to continue, what is finished is kept"
+    return None

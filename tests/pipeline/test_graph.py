@@ -15,7 +15,7 @@ from zeroshot_al.classifier import ClassifierParams
 from zeroshot_al.encoders import EncoderParams
 from zeroshot_al.labelling import LabelsParams
 from zeroshot_al.moco import MocoParams
-from zeroshot_al.params import SECTIONS, load_experiment, load_section
+from zeroshot_al.params import SECTIONS, load_experiment, load_ranks, load_section
 from zeroshot_al.probe import EmbedParams
 from zeroshot_al.simclr import SimclrParams
 from zeroshot_al.sources import DataParams
@@ -114,6 +114,11 @@ def test_params_tracked_are_the_params_read(name):
     }
     assert keys <= EXPERIMENT_KEYS
     assert set(stage_of(name)["params"]) == sections | keys
+
+
+def test_the_number_of_ranks_makes_no_stage_stale():
+    assert load_ranks(ROOT / "params.yaml") == 1
+    assert all("ranks" not in stage_of(name)["params"] for name in STAGES)
 
 
 @pytest.mark.parametrize("name", STAGES)

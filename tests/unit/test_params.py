@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.params import SECTIONS, Experiment, load_experiment, load_section
+from zeroshot_al.params import SECTIONS, Experiment, load_experiment, load_ranks, load_section
 
 
 @dataclass(frozen=True)
@@ -175,3 +175,21 @@ def test_the_sections_are_frozen(write):
     section = load_section("moco", Section, write())
     with pytest.raises(AttributeError):
         section.lr = 1.0
+
+
+def test_ranks_are_read_apart_from_the_experiment(write):
+    path = write(top={"ranks": 4})
+    assert load_ranks(path) == 4
+    assert load_experiment(path) == load_experiment(write())
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(0, "ranks 0 must be at least 1"), (-2, "ranks -2"), (1.5, "ranks 1.5"), (None, "ranks None")],
+)
+def test_ranks_below_one_are_refused(write, value, told):
+    assert told in refusal(load_ranks, write(top={"ranks": value}))
+
+
+def test_missing_ranks_are_told(write):
+    assert "missing key 'ranks'" in refusal(load_ranks, write())

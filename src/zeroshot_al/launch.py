@@ -1,0 +1,212 @@
+"""Start a stage on as many ranks as asked for, or join those that `torchrun` has started.
+
+The ranks of one machine are started and watched by torch's own elastic launcher, here without
+restarts. What goes wrong is told once: each rank leaves its error in the file that the launcher
+gives it, and the launcher tells the one that came first, since the others mostly tell of
+connections that broke when it ended.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from zeroshot_al.cores import n_cores
+from zeroshot_al.errors import InputError
+from zeroshot_al.params import load_ranks
+from zeroshot_al.ranks import ALONE, Ranks
+from zeroshot_al.stage import run_stage, sentence
+
+LAUNCHER = "ZEROSHOT_AL_LAUNCHER"
+"""Environment variable of the ranks that `_start_ranks` starts: the launcher's process id."""
+# A rank may wait for hours until the others have finished their trainings. A rank that dies is
+# noticed by its closed connection, or by the launcher.
+_PATIENCE = timedelta(days=30)
+_FAILED = 1  # exit code of a rank that has left its error
+
+
+def run_shared_stage(main: Callable[..., None], *args: object) -> None:
+    """Run a stage's ``main(*args, ranks)`` on each of `ranks` processes, as params.yaml says.
+
+    With 1, that is this process. A script that `torchrun` started is one of its ranks, whatever
+    params.yaml says. Errors are told as by `run_stage`, once.
+    """
+    run_stage(_share, main, args)
+
+
+def _share(main: Callable[..., None], args: tuple) -> None:
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        _be_a_rank(main, args)
+        return
+    n_ranks = load_ranks()
+    n_gpus = torch.cuda.device_count()
+    if n_gpus and n_ranks > n_gpus:
+        raise InputError(
+            f"ranks {n_ranks} exceeds the {n_gpus} GPUs of this machine; lower it in params.yaml"
+        )
+    if n_ranks == 1:
+        main(*args, ALONE)
+    else:
+        _start_ranks(n_ranks)
+
+
+def _start_ranks(n_ranks: int) -> None:
+    """Run this very script on each rank, and return when all have ended well."""
+    # Here, not above: most runs are of one process, which need not wait for the import.
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    # It reports what we tell ourselves.
+    elastic = logging.getLogger("torch.distributed.elastic")
+    elastic.propagate = False
+    elastic.addHandler(logging.NullHandler())
+    os.environ[LAUNCHER] = str(os.getpid())
+    with tempfile.TemporaryDirectory(prefix="ranks_") as directory:
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=n_ranks,
+            run_id=str(os.getpid()),
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=directory),
+        )
+        try:
+            elastic_launch(config, sys.executable)(*sys.orig_argv[1:])
+        except ChildFailedError as error:
+            exit_codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+            raise InputError(_cause(exit_codes, Path(directory), n_ranks)) from None
+        except SignalException as error:
+            if error.sigval == signal.SIGINT:
+                raise KeyboardInterrupt from None
+            name = signal.Signals(error.sigval).name
+            raise InputError(f"ended by {name}; run again to continue") from None
+
+
+def _cause(exit_codes: dict[int, int], directory: Path, n_ranks: int) -> str:
+    """Return why the ranks ended, in one sentence; a traceback goes to stderr before it."""
+    again = "run again: it continues from the last checkpoint"
+    for rank, code in exit_codes.items():
+        if code < 0:
+            name = signal.Signals(-code).name
+            guess = (
+                ", as the system does when the memory is full" if code == -signal.SIGKILL else ""
+            )
+            return f"rank {rank} of {n_ranks} was killed by signal {-code} ({name}{guess}); {again}"
+    errors = [json.loads(file.read_text()) for file in directory.rglob("error.json")]
+    errors = [error for error in errors if not error["is_lost_connection"]]
+    if not errors:
+        silent = min(exit_codes, key=lambda rank: exit_codes[rank] == _FAILED)
+        return (
+            f"rank {silent} of {n_ranks} ended with exit code {exit_codes[silent]} and no word; "
+            f"{again}"
+        )
+    first = min(errors, key=lambda error: error["time_s"])
+    if first["is_told"]:
+        return first["message"]
+    sys.stderr.write(first["traceback"])
+    return f"rank {first['rank']} of {n_ranks} failed: {first['message']}; once mended, {again}"
+
+
+def _be_a_rank(main: Callable[..., None], args: tuple) -> None:
+    """Run `main` as one rank of the group that the environment describes; leave errors as told."""
+    launcher = int(os.environ.get(LAUNCHER, os.getppid()))
+    threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
+    rank, n_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if n_ranks == 1:
+        main(*args, ALONE)
+        return
+    if rank:
+        logging.disable()
+    store = None
+    try:
+        store, _, _ = next(dist.rendezvous("env://"))
+        with _group(store, rank, n_ranks) as ranks:
+            main(*args, ranks)
+    except BaseException as error:
+        _leave_error(error, rank)
+        if LAUNCHER not in os.environ and _is_first_failure(store):
+            told = sentence(error) or _lost_connection(error)
+            sys.stderr.write(f"{told}\n" if told else traceback.format_exc())
+            sys.stderr.flush()
+        # At once: the end of a group that has lost a member may wait, or abort with noise.
+        os._exit(_FAILED)
+
+
+def _end_with(launcher: int) -> None:
+    """End this process when its launcher is gone, be it by kill -9."""
+    while os.getppid() == launcher:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+@contextmanager
+def _group(store: dist.Store, rank: int, n_ranks: int) -> Iterator[Ranks]:
+    n_local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if torch.cuda.is_available():
+        local_rank = int(os.environ.get("LOCAL_RANK", 0))
+        if local_rank >= torch.cuda.device_count():
+            raise InputError(
+                f"{n_local} ranks exceed the {torch.cuda.device_count()} GPUs of a machine; "
+                "start fewer"
+            )
+        torch.cuda.set_device(local_rank)
+        backend = "cpu:gloo,cuda:nccl"
+    else:
+        torch.set_num_threads(max(1, n_cores() // n_local))
+        backend = "gloo"
+    dist.init_process_group(
+        backend, store=store, rank=rank, world_size=n_ranks, timeout=_PATIENCE
+    )  # fmt: skip
+    yield Ranks(rank, n_ranks, n_local)
+    dist.destroy_process_group()
+
+
+def _leave_error(error: BaseException, rank: int) -> None:
+    """Write what happened where the launcher looks for it; torchrun shows the message."""
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        told = sentence(error)
+        report = {
+            "message": told or f"{type(error).__name__}: {error}",
+            "timestamp": int(time.time()),
+            "time_s": time.time(),
+            "rank": rank,
+            "is_told": told is not None,
+            "is_lost_connection": _lost_connection(error) is not None,
+            "traceback": "".join(traceback.format_exception(error)),
+        }
+        with suppress(OSError):  # the launcher has gone, and its directory with it
+            Path(file).write_text(json.dumps(report), encoding="utf-8")
+
+
+def _is_first_failure(store: dist.Store | None) -> bool:
+    try:
+        return store is None or store.add("failures", 1) == 1
+    except RuntimeError:  # whoever held the store has ended
+        return True
+
+
+def _lost_connection(error: BaseException) -> str | None:
+    """Return what to tell if `error` says that another rank has gone, else None."""
+    words = ("Connection closed", "Connection reset", "Broken pipe", "NCCL")
+    if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
+        return (
+            "another rank has ended, which the launcher's report names; "
+            "run again: it continues from the last checkpoint"
+        )
+    return None
