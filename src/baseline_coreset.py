@@ -10,26 +10,30 @@ from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.classifier import ClassifierParams
 from zeroshot_al.files import write_json
 from zeroshot_al.jobs import run_jobs
+from zeroshot_al.launch import run_shared_stage
 from zeroshot_al.orders import write_seeded_orders
 from zeroshot_al.params import load_experiment, load_section
 from zeroshot_al.pool import check_budgets, load_pool
-from zeroshot_al.stage import run_stage
+from zeroshot_al.ranks import Ranks
 from zeroshot_al.trainings import check_trainings_fit, coreset_chain
 
 
-def main() -> None:
-    """Run the stage."""
+def main(ranks: Ranks) -> None:
+    """Run the stage on one of the ranks, of which the first writes the files."""
     experiment = load_experiment()
     budgets, seeds = experiment.budgets, experiment.seeds
     params = load_section("classifier", ClassifierParams)
     pool = load_pool("data/pool", needs_labels=True)
     check_budgets(budgets, pool.n_train)
-    check_trainings_fit(budgets[-1], pool.images.shape[1:], params, len(seeds))
+    check_trainings_fit(budgets[-1], pool.train_images.shape[1:], params, len(seeds), ranks)
     code = fingerprint(params, budgets, pool.images, pool.train_labels, pool.test_labels)
     directory = checkpoint_root() / "baseline_coreset" / code
     jobs = [("data/pool", budgets, params, seed, directory / str(seed)) for seed in seeds]
     n_steps = params.steps * len(budgets) * len(seeds)
-    chains = dict(zip(seeds, run_jobs(coreset_chain, jobs, n_steps, "core-set"), strict=True))
+    done = run_jobs(coreset_chain, jobs, n_steps, "core-set", ranks)
+    if not ranks.is_first:
+        return
+    chains = dict(zip(seeds, done, strict=True))
     for position, budget in enumerate(budgets):
         runs = [
             {"seed": seed, "accuracy": accuracies[position]}
@@ -42,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_shared_stage(main)

@@ -10,21 +10,22 @@ from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.classifier import ClassifierParams
 from zeroshot_al.files import write_json
 from zeroshot_al.jobs import run_jobs
+from zeroshot_al.launch import run_shared_stage
 from zeroshot_al.orders import write_seeded_orders
 from zeroshot_al.params import load_experiment, load_section
 from zeroshot_al.pool import check_budgets, load_pool
-from zeroshot_al.stage import run_stage
+from zeroshot_al.ranks import Ranks
 from zeroshot_al.trainings import check_trainings_fit, random_order, score_picks
 
 
-def main() -> None:
-    """Run the stage."""
+def main(ranks: Ranks) -> None:
+    """Run the stage on one of the ranks, of which the first writes the files."""
     experiment = load_experiment()
     params = load_section("classifier", ClassifierParams)
     pool = load_pool("data/pool", needs_labels=True)
     check_budgets(experiment.budgets, pool.n_train)
     n_jobs = len(experiment.budgets) * len(experiment.seeds)
-    check_trainings_fit(experiment.budgets[-1], pool.images.shape[1:], params, n_jobs)
+    check_trainings_fit(experiment.budgets[-1], pool.train_images.shape[1:], params, n_jobs, ranks)
     orders = {seed: random_order(pool.n_train, seed) for seed in experiment.seeds}
     code = fingerprint(params, pool.images, pool.train_labels, pool.test_labels)
     directory = checkpoint_root() / "baseline_random" / code
@@ -33,7 +34,9 @@ def main() -> None:
         ("data/pool", orders[seed][:budget], params, seed, directory / f"{budget}-{seed}")
         for budget, seed in cases
     ]
-    accuracies = run_jobs(score_picks, jobs, params.steps * len(jobs), "random")
+    accuracies = run_jobs(score_picks, jobs, params.steps * len(jobs), "random", ranks)
+    if not ranks.is_first:
+        return
     by_budget: dict[int, list] = {budget: [] for budget in experiment.budgets}
     for (budget, seed), accuracy in zip(cases, accuracies, strict=True):
         by_budget[budget].append({"seed": seed, "accuracy": accuracy})
@@ -44,4 +47,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_shared_stage(main)

@@ -9,33 +9,37 @@ Paper   section 5.2
 from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.encoders import EncoderParams, active_methods, save_encoder, save_untrained
 from zeroshot_al.files import write_csv
+from zeroshot_al.launch import run_shared_stage
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import load_pool
 from zeroshot_al.pretrain import HISTORY_HEADER, check_pretraining_fits, pretrain
+from zeroshot_al.ranks import Ranks
 from zeroshot_al.runtime import initial_weights
 from zeroshot_al.simclr import Simclr, SimclrParams
-from zeroshot_al.stage import run_stage
 
 
-def main() -> None:
-    """Run the stage."""
+def main(ranks: Ranks) -> None:
+    """Run the stage on one of the ranks, of which the first writes the files."""
     encoder, params = load_section("encoder", EncoderParams), load_section("simclr", SimclrParams)
     if "simclr" not in active_methods(encoder):
-        write_csv("plots/pretrain/simclr.csv", HISTORY_HEADER, ())
-        save_untrained("models/simclr.safetensors", "simclr")
+        if ranks.is_first:
+            write_csv("plots/pretrain/simclr.csv", HISTORY_HEADER, ())
+            save_untrained("models/simclr.safetensors", "simclr")
         return
     images = load_pool("data/pool").train_images
-    check_pretraining_fits(images)
+    check_pretraining_fits(images, ranks)
     # Not the whole section: to add a method later costs this one no training.
     code = fingerprint(encoder.name, encoder.width, params, images)
     directory = checkpoint_root() / "pretrain_simclr" / code
     initial_weights(params.seed)
     method = Simclr(encoder, params)
-    history = pretrain(method, images, params, directory)
+    history = pretrain(method, images, params, directory, ranks)
+    if not ranks.is_first:
+        return
     write_csv("plots/pretrain/simclr.csv", HISTORY_HEADER, history)
     save_encoder("models/simclr.safetensors", method.encoder)
     discard(directory)
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_shared_stage(main)

@@ -16,17 +16,18 @@ from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.classifier import ClassifierParams
 from zeroshot_al.files import write_json
 from zeroshot_al.jobs import run_jobs
+from zeroshot_al.launch import run_shared_stage
 from zeroshot_al.orders import read_zero_shot_orders
 from zeroshot_al.params import load_experiment, load_section
-from zeroshot_al.stage import run_stage
+from zeroshot_al.ranks import Ranks
 from zeroshot_al.training_pool import PartlyLabelledPool, first_picks, load_training_pool
 from zeroshot_al.trainings import check_trainings_fit, score_picks
 
 LABELS = "data/labels"
 
 
-def main(budget: int) -> None:
-    """Run the stage."""
+def main(budget: int, ranks: Ranks) -> None:
+    """Run the stage on one of the ranks, of which the first writes the files."""
     seeds = load_experiment().seeds
     params = load_section("classifier", ClassifierParams)
     pool = load_training_pool("data/pool", LABELS)
@@ -37,9 +38,14 @@ def main(budget: int) -> None:
         if (picks := first_picks(pool, order, budget, f"data/orders/{method}.csv")) is not None
     }
     n_jobs = len(orders) * len(seeds)
-    check_trainings_fit(budget, pool.images.shape[1:], params, n_jobs)
+    check_trainings_fit(budget, pool.train_images.shape[1:], params, n_jobs, ranks)
     code = fingerprint(
-        params, pool.images, pool.train_labels, pool.test_images, pool.test_labels, *orders.values()
+        params,
+        pool.train_images,
+        pool.train_labels,
+        pool.test_images,
+        pool.test_labels,
+        *orders.values(),
     )
     directory = checkpoint_root() / "train_budget" / code
     cases = [(method, seed) for method in orders for seed in seeds]
@@ -48,7 +54,9 @@ def main(budget: int) -> None:
         for method, seed in cases
     ]
     score = partial(score_picks, labels_dir=LABELS)
-    accuracies = run_jobs(score, jobs, params.steps * len(jobs), f"budget {budget}")
+    accuracies = run_jobs(score, jobs, params.steps * len(jobs), f"budget {budget}", ranks)
+    if not ranks.is_first:
+        return
     by_method: dict[str, list] = {method: [] for method in active}
     for (method, seed), accuracy in zip(cases, accuracies, strict=True):
         run = {"seed": seed, "accuracy": accuracy}
@@ -64,4 +72,4 @@ def main(budget: int) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, int(sys.argv[1]))
+    run_shared_stage(main, int(sys.argv[1]))

@@ -11,6 +11,7 @@ import torch
 from zeroshot_al.augment_contrastive import ViewParams
 from zeroshot_al.classifier import ClassifierParams
 from zeroshot_al.encoders import EncoderParams
+from zeroshot_al.features import feature_batches
 from zeroshot_al.moco import MocoParams
 from zeroshot_al.simclr import SimclrParams
 
@@ -75,6 +76,11 @@ def tinted(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     images = noise(n, seed=seed) // 2
     images[np.arange(n), :, :, labels] += 100
     return images, labels
+
+
+def features_of(encoder: torch.nn.Module, images: np.ndarray, *batch_size: int) -> np.ndarray:
+    """All features at once, computed on the CPU."""
+    return np.concatenate(list(feature_batches(encoder, images, torch.device("cpu"), *batch_size)))
 
 
 def weights(module: torch.nn.Module) -> dict[str, bytes]:

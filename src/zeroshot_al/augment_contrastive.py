@@ -2,54 +2,22 @@
 
 Equal in distribution to torchvision's RandomResizedCrop, RandomHorizontalFlip, ColorJitter,
 RandomGrayscale, GaussianBlur and RandomSolarize in this order, with one draw of parameters for each
-sample. All draws come from a CPU generator, so that they are the same on every device and no step
-waits for the device.
+sample (`view_draws`).
 """
-
-import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from zeroshot_al.view_draws import ViewParams, draw_views
+
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as torchvision and PIL
-_ASPECT = (3 / 4, 4 / 3)
-_CROP_TRIES = 10
-# SimCLR, appendix A: a kernel of a tenth of the side, its width uniform between these, in pixels.
-_BLUR_SIGMA_PX = (0.1, 2.0)
 _SOLARIZE_THRESHOLD = 0.5  # BYOL, appendix B
 
 
-@dataclass(frozen=True)
-class ViewParams:
-    """Params subsection `views`.
-
-    `size_px` is the side of a view, `min_area` the least fraction of the image that it shows;
-    `brightness`, `contrast`, `saturation` and `hue` are ColorJitter's strengths. With a
-    `blur_rate` or `solarize_rate` of 0 nothing is drawn for it.
-
-    References
-    ----------
-    Paper: section 5.2 (grayscale 0.2, crop 0.08 to 1, flip 0.5, jitter 0.8). Chen et al., 2020,
-    appendix A (blur 0.5 on ImageNet, none on CIFAR-10). Grill et al., "Bootstrap Your Own Latent",
-    2020, appendix B (solarize 0.2 on one view of two).
-    """
-
-    size_px: int
-    min_area: float
-    flip_rate: float
-    jitter_rate: float
-    grayscale_rate: float
-    brightness: float
-    contrast: float
-    saturation: float
-    hue: float
-    blur_rate: float
-    solarize_rate: float
-
-
-def contrastive_views(images: Tensor, params: ViewParams, generator: torch.Generator) -> Tensor:
+def contrastive_views(
+    images: Tensor, params: ViewParams, generator: torch.Generator, rows: Tensor | None = None
+) -> Tensor:
     """Return one random view of each image.
 
     Parameters
@@ -60,29 +28,32 @@ def contrastive_views(images: Tensor, params: ViewParams, generator: torch.Gener
         See `ViewParams`.
     generator
         On the CPU.
+    rows
+        int64 (n_rows,), increasing, on the CPU: the images whose views are wanted. The draws are
+        those of all images nevertheless. None stands for all.
 
     Returns
     -------
     Tensor
-        float32 (n, 3, size_px, size_px) in [0, 1], on the device of `images`.
+        float32 (n or n_rows, 3, size_px, size_px) in [0, 1], on the device of `images`.
     """
-    n, height, width, _ = images.shape
-    box = draw_crops(n, height, width, params.min_area, generator)
-    flip = torch.rand(n, generator=generator) < params.flip_rate
-    views = _resized_crop(images, box, flip, params.size_px)
-    views = _jitter(views, params, generator)
-    gray = (torch.rand(n, generator=generator) < params.grayscale_rate).nonzero().flatten()
+    drawn = draw_views(*images.shape[:3], params, generator)
+    if rows is not None:
+        images, drawn = images[rows.to(images.device)], drawn.rows(rows)
+    views = _resized_crop(images, drawn.box, drawn.flip, params.size_px)
+    views = _jitter(views, drawn.jitter_order, drawn.strengths)
+    gray = drawn.gray.nonzero().flatten()
     if len(gray):
         gray = gray.to(views.device)
         views[gray] = _luma(views[gray]).expand(-1, 3, -1, -1)
-    if params.blur_rate:
-        blurred = (torch.rand(n, generator=generator) < params.blur_rate).nonzero().flatten()
-        sigmas_px = torch.empty(n).uniform_(*_BLUR_SIGMA_PX, generator=generator)[blurred]
+    if drawn.blurred is not None:
+        blurred = drawn.blurred.nonzero().flatten()
+        sigmas_px = drawn.sigmas_px[blurred]
         blurred = blurred.to(views.device)
         views[blurred] = _blur(views[blurred], sigmas_px.to(views.device))
-    if params.solarize_rate:
-        turned = torch.rand(n, generator=generator) < params.solarize_rate
-        turned = turned.to(views.device)[:, None, None, None] & (views >= _SOLARIZE_THRESHOLD)
+    if drawn.solarized is not None:
+        turned = drawn.solarized.to(views.device)[:, None, None, None]
+        turned = turned & (views >= _SOLARIZE_THRESHOLD)
         views = torch.where(turned, 1 - views, views)
     return views
 
@@ -91,37 +62,6 @@ def standardize(views: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Return (views - mean) / std per channel, float32 (n, 3, h, w) in channels_last memory."""
     scaled = (views - mean[:, None, None]) / std[:, None, None]
     return scaled.contiguous(memory_format=torch.channels_last)
-
-
-def draw_crops(
-    n: int, height: int, width: int, min_area: float, generator: torch.Generator
-) -> Tensor:
-    """Draw boxes as RandomResizedCrop.get_params does: the first of ten tries that fits.
-
-    Returns
-    -------
-    Tensor
-        int64 (n, 4): top, left, height, width in pixels.
-    """
-    area = torch.empty(n, _CROP_TRIES).uniform_(min_area, 1.0, generator=generator)
-    area *= height * width
-    low, high = math.log(_ASPECT[0]), math.log(_ASPECT[1])
-    aspect = torch.empty(n, _CROP_TRIES).uniform_(low, high, generator=generator).exp()
-    widths = (area * aspect).sqrt().round().long()
-    heights = (area / aspect).sqrt().round().long()
-    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
-    first = fits.byte().argmax(dim=1, keepdim=True)
-    w, h = widths.gather(1, first)[:, 0], heights.gather(1, first)[:, 0]
-    place = torch.rand(2, n, generator=generator)
-    top = (place[0] * (height - h + 1)).long()
-    left = (place[1] * (width - w + 1)).long()
-    # No try fits: the largest central box within the aspect limits.
-    none = ~fits.any(dim=1)
-    if none.any():
-        w[none] = min(width, round(height * _ASPECT[1]))
-        h[none] = min(height, round(width / _ASPECT[0]))
-        top[none], left[none] = (height - h[none]) // 2, (width - w[none]) // 2
-    return torch.stack([top, left, h, w], dim=1)
 
 
 def _resized_crop(images: Tensor, box: Tensor, flip: Tensor, size_px: int) -> Tensor:
@@ -146,27 +86,14 @@ def _resized_crop(images: Tensor, box: Tensor, flip: Tensor, size_px: int) -> Te
     return views.div_(255)
 
 
-def _jitter(views: Tensor, params: ViewParams, generator: torch.Generator) -> Tensor:
-    """Apply ColorJitter to a share of the samples, its four steps in each sample's own order."""
-    n = len(views)
-
-    def factors(strength: float) -> Tensor:
-        low = max(0.0, 1 - strength)
-        return torch.empty(n).uniform_(low, 1 + strength, generator=generator)
-
-    strengths = torch.stack(
-        [factors(params.brightness), factors(params.contrast), factors(params.saturation),
-         torch.empty(n).uniform_(-params.hue, params.hue, generator=generator)]
-    )  # fmt: skip  # (4, n)
-    chosen = torch.rand(n, generator=generator) < params.jitter_rate
-    order = torch.rand(n, 4, generator=generator).argsort(dim=1)
-    order[~chosen] = -1
+def _jitter(views: Tensor, order: Tensor, strengths: Tensor) -> Tensor:
+    """Apply ColorJitter's four steps in each sample's own order."""
     steps = (_brightness, _contrast, _saturation, _hue)
     for turn in range(4):
         for index, step in enumerate(steps):
             mine = (order[:, turn] == index).nonzero().flatten()
             if len(mine):
-                factor = strengths[index, mine].to(views.device)[:, None, None, None]
+                factor = strengths[mine, index].to(views.device)[:, None, None, None]
                 mine = mine.to(views.device)
                 views[mine] = step(views[mine], factor)
     return views

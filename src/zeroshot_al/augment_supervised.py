@@ -55,10 +55,13 @@ class SupervisedViews:
         self._mean = mean.to(images.device)
         self._std = std.to(images.device)
 
-    def __call__(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(
+        self, indices: Tensor, generator: torch.Generator, rows: slice = slice(None)
+    ) -> Tensor:
         """Return float32 (b, 3, crop_px, crop_px) views in channels_last memory.
 
         `generator` is a CPU generator: all draws happen there, so they are equal on every device.
+        They are those of all `indices` even if the views of some `rows` of them are wanted.
         """
         n, crop, device = len(indices), self._crop_px, self._padded.device
         height, width = self._padded.shape[1:3]
@@ -66,6 +69,9 @@ class SupervisedViews:
         left = torch.randint(width - crop + 1, (n, 1), generator=generator)
         flip = torch.rand((n, 1), generator=generator) < self._flip_rate
         centre = torch.randint(crop, (n, 2), generator=generator)
+        indices, top, left, flip, centre = (
+            drawn[rows] for drawn in (indices, top, left, flip, centre)
+        )
 
         steps = torch.arange(crop)
         rows = (top + steps).to(device)  # (n, crop)

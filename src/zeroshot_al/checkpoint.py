@@ -14,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialise
 from safetensors.torch import save as serialise
 from torch import Tensor
 
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import atomic_path, read_json
+from zeroshot_al.ranks import ALONE, Ranks
 
 logger = logging.getLogger(__name__)
 
@@ -94,22 +96,29 @@ class Checkpoint:
             temporary.write_bytes(serialise(whole, metadata=metadata))
         self._saved_at = time.monotonic()
 
-    def restore(self, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer) -> int:
+    def restore(
+        self, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer,
+        ranks: Ranks = ALONE,
+    ) -> int:  # fmt: skip
         """Load the state in place and return the number of steps done, 0 without a checkpoint.
 
-        A file that cannot be read or has changed since is discarded with a warning.
+        All ranks load the first one's file, which any number of ranks may have written. A file
+        that cannot be read or has changed since is discarded with a warning.
         """
-        if not self._file.exists():
+        if not ranks.share_json(self._file.exists()):
             return 0
+        content = ranks.share_bytes(self._file.read_bytes() if ranks.is_first else b"")
         try:
-            with safe_open(self._file, framework="pt") as file:
-                metadata = file.metadata()
-                step = int(metadata["step"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            tensors = deserialise(content)
+            # The header is JSON, behind its length; safetensors reads the metadata of files alone.
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+            metadata = header["__metadata__"]
+            step = int(metadata["step"])
             if metadata["crc32"] != _checksum(tensors):
                 raise ValueError("its checksum is wrong")
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            _discard_unreadable(self._file, error)
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            if ranks.is_first:
+                _discard_unreadable(self._file, error)
             return 0
         with torch.no_grad():
             for key, target in _tensors(modules).items():
@@ -147,19 +156,21 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     return f"{total:08x}"
 
 
-def read_saved(path: Path) -> dict | None:
+def read_saved(path: Path, ranks: Ranks = ALONE) -> dict | None:
     """Read the JSON that a training saved beside its state; None without a whole one.
+
+    All ranks get what the first one reads.
 
     A file that cannot be read is discarded with a warning: to go on without it costs some steps, to
     stop would leave the user to find and remove it.
     """
-    if not path.exists():
-        return None
-    try:
-        return read_json(path)
-    except InputError as error:
-        _discard_unreadable(path, error)
-        return None
+    saved = None
+    if ranks.is_first and path.exists():
+        try:
+            saved = read_json(path)
+        except InputError as error:
+            _discard_unreadable(path, error)
+    return ranks.share_json(saved)
 
 
 def _discard_unreadable(file: Path, error: Exception) -> None:

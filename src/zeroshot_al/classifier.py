@@ -15,6 +15,7 @@ from zeroshot_al.batches import BatchStream
 from zeroshot_al.checkpoint import Checkpoint
 from zeroshot_al.classifier_models import make_model
 from zeroshot_al.errors import InputError
+from zeroshot_al.ranks import ALONE, Ranks
 from zeroshot_al.runtime import (
     VIEWS,
     autocast,
@@ -24,6 +25,7 @@ from zeroshot_al.runtime import (
     pick_device,
 )
 from zeroshot_al.schedule import learning_rate
+from zeroshot_al.shared_training import averaged, check_batch_size, synchronized
 
 logger = logging.getLogger(__name__)
 
@@ -55,13 +57,21 @@ class ClassifierParams:
 
 
 class Classifier:
-    """A network and the pixel statistics that its inputs are standardised with."""
+    """A network and the pixel statistics that its inputs are standardised with.
 
-    def __init__(self, params: ClassifierParams, n_classes: int, mean: Tensor, std: Tensor) -> None:
+    On several ranks, every method is collective and returns the same on each.
+    """
+
+    def __init__(
+        self, params: ClassifierParams, n_classes: int, mean: Tensor, std: Tensor,
+        ranks: Ranks = ALONE,
+    ) -> None:  # fmt: skip
         self.device = pick_device()
+        self._ranks = ranks
         network = make_model(
             params.name, params.depth, params.width, params.stem_stride, n_classes, params.crop_px
         )
+        network = synchronized(network, ranks)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self._mean, self._std = mean.to(self.device), std.to(self.device)
 
@@ -80,12 +90,16 @@ class Classifier:
 
     @torch.inference_mode()
     def _apply(self, function: nn.Module, images: np.ndarray, batch_size: int = 500) -> Tensor:
+        """Return the function of all images, on every rank; each computes a run of them."""
         self.network.eval()
+        n_mine = -(-len(images) // self._ranks.n_ranks)
+        images = images[self._ranks.rank * n_mine : (self._ranks.rank + 1) * n_mine]
         outputs = []
-        for start in range(0, len(images), batch_size):
+        # Once at least: a rank may have no image, and its part must have the others' form.
+        for start in range(0, max(1, len(images)), batch_size):
             batch = torch.tensor(images[start : start + batch_size], device=self.device)
             outputs.append(function(normalize(batch, self._mean, self._std)))
-        return torch.cat(outputs)
+        return torch.cat(self._ranks.gather_rows(torch.cat(outputs)))
 
 
 def train_classifier(
@@ -96,6 +110,7 @@ def train_classifier(
     seed: int,
     checkpoint_dir: Path,
     on_step: Callable[[int], object],
+    ranks: Ranks = ALONE,
 ) -> Classifier:
     """Train a classifier from scratch with Cutout, flip and crop.
 
@@ -113,12 +128,15 @@ def train_classifier(
         Of this training alone; an interrupted training continues from it.
     on_step
         Called with the number of steps newly done.
+    ranks
+        They share every batch: draws and batches are those of one process, and the weights are
+        equal up to rounding, which training amplifies.
 
     Raises
     ------
     InputError
-        If the model cannot be made or cannot read images of this size, or if the loss becomes NaN
-        or infinite.
+        If the model cannot be made or cannot read images of this size, if the ranks cannot share
+        a batch equally, or if the loss becomes NaN or infinite.
 
     References
     ----------
@@ -131,10 +149,11 @@ def train_classifier(
             f"be the images' {' x '.join(map(str, images.shape[1:3]))} pixels; change it in "
             "params.yaml or take another classifier"
         )
+    check_batch_size(params.batch_size, ranks)
     initial_weights(seed)
     on_device = torch.from_numpy(np.ascontiguousarray(images)).to(pick_device())
     mean, std = pixel_statistics(on_device)
-    classifier = Classifier(params, n_classes, mean, std)
+    classifier = Classifier(params, n_classes, mean, std, ranks)
     network, device = classifier.network, classifier.device
     optimizer = torch.optim.SGD(
         network.parameters(), lr=params.learning_rate, momentum=0.9, nesterov=True,
@@ -147,7 +166,9 @@ def train_classifier(
     batches = BatchStream(len(images), params.batch_size, seed)
     checkpoint = Checkpoint(checkpoint_dir)
     modules = {"network": network}
-    first_step = checkpoint.restore(modules, optimizer)
+    first_step = checkpoint.restore(modules, optimizer, ranks)
+    trained = averaged(network, ranks)
+    mine = ranks.rows_of(params.batch_size)
     on_step(first_step)
 
     network.train()
@@ -157,18 +178,18 @@ def train_classifier(
         for group in optimizer.param_groups:
             group["lr"] = rate
         indices = batches.indices(step)
-        batch = views(indices, generator_for(seed, VIEWS, step))
+        batch = views(indices, generator_for(seed, VIEWS, step), mine)
         with autocast(device):
-            loss = nn.functional.cross_entropy(network(batch), targets[indices.to(device)])
+            loss = nn.functional.cross_entropy(trained(batch), targets[indices[mine].to(device)])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         recent_loss += loss.detach()
         # Reading the loss waits for the device, so it is read once in a while, not each step.
         if (step + 1) % _LOG_STEPS == 0 or step + 1 == params.steps:
-            check_finite(float(recent_loss), "the classifier's loss", step, rate)
+            check_finite(float(ranks.mean(recent_loss)), "the classifier's loss", step, rate)
             recent_loss.zero_()
-        if batches.ends_epoch(step):
+        if batches.ends_epoch(step) and ranks.is_first:
             checkpoint.save(step + 1, modules, optimizer)
         on_step(1)
     return classifier

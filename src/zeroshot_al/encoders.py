@@ -5,18 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from zeroshot_al.augment_contrastive import standardize
 from zeroshot_al.cifar_resnet import cifar_resnet
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import atomic_path
-from zeroshot_al.memory import check_memory
 from zeroshot_al.orders import ZERO_SHOT
 from zeroshot_al.wide_resnet import WideResNet
 
@@ -175,43 +172,3 @@ def load_encoder(path: str | Path, params: EncoderParams) -> Encoder:
             "pretrain again or restore the params"
         ) from None
     return encoder.requires_grad_(False).eval()
-
-
-def extract_features(
-    encoder: nn.Module, images: np.ndarray, device: torch.device, batch_size: int = 500
-) -> np.ndarray:
-    """Return the backbone's features before the projection head, float32 (n, n_features).
-
-    In float32, not bf16: 8 significant bits make distances between neighbours tie.
-
-    Parameters
-    ----------
-    encoder
-        An `Encoder`, or another module from views in [0, 1] to `n_features` features each.
-    images
-        uint8 (n, h, w, 3) array or memory map; read a batch at a time.
-
-    Raises
-    ------
-    InputError
-        If a feature is NaN or infinite, or if there is too little memory for them.
-    """
-    check_memory(
-        4 * len(images) * encoder.n_features,
-        f"embedding {len(images):,} images with {encoder.n_features:,} features each",
-        "take fewer images, an encoder of fewer features or more memory",
-    )
-    encoder = encoder.to(device, memory_format=torch.channels_last).eval()
-    features = np.empty((len(images), encoder.n_features), dtype=np.float32)
-    with torch.inference_mode():
-        for start in tqdm(range(0, len(images), batch_size), "embed", disable=None):
-            batch = torch.tensor(images[start : start + batch_size], device=device)
-            views = batch.permute(0, 3, 1, 2).float() / 255
-            features[start : start + len(batch)] = encoder(views).cpu().numpy()
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if len(bad):
-        raise InputError(
-            f"the embedding of image {bad[0]} is not finite ({len(bad)} in all); "
-            "pretrain again with a lower learning rate, or give other weights"
-        )
-    return features

@@ -81,8 +81,12 @@ def end_with_dvc() -> None:
     """
     if "DVC_STAGE" not in os.environ:
         return
-    parent = _dvc_process()
-    threading.Thread(target=_end_after, args=(parent,), name="end with dvc", daemon=True).start()
+    end_with(_dvc_process())
+
+
+def end_with(process: int | None) -> None:
+    """Interrupt this process when another one has ended; None is one that has ended already."""
+    threading.Thread(target=_end_after, args=(process,), name="end with", daemon=True).start()
 
 
 def _dvc_process() -> int | None:

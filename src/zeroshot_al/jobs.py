@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,32 +18,63 @@ from tqdm import tqdm
 
 from zeroshot_al.cores import n_cores
 from zeroshot_al.interrupts import interrupts_deferred
+from zeroshot_al.ranks import ALONE, Ranks
 
 _steps_done: Any = None  # set in each worker: a shared counter of finished steps
 
 
 def run_jobs(
-    function: Callable[..., Any], jobs: Sequence[tuple], n_steps: int, description: str
-) -> list[Any]:
+    function: Callable[..., Any], jobs: Sequence[tuple], n_steps: int, description: str,
+    ranks: Ranks = ALONE,
+) -> list[Any]:  # fmt: skip
     """Return ``[function(*job, on_step) for job in jobs]``, computed side by side.
+
+    Job i is rank i's, modulo their number, and the same as on one process. Were there more ranks
+    than jobs, some would idle: then all ranks do each job together.
 
     Parameters
     ----------
     function
         A module-level function; it calls its last argument, ``on_step(n)``, after every `n` steps.
+        With fewer jobs than ranks, it gets the ranks as one more argument, ``ranks=``.
     jobs
         Arguments, one tuple a job. A job that fails stops the others and its error is raised.
     n_steps
         Steps of all jobs together, for the progress bar.
     description
         Label of the bar, which is silent off a terminal.
+    ranks
+        Every rank returns all results, which JSON must be able to hold if there are several ranks.
     """
+    if ranks.n_ranks == 1:
+        return _side_by_side(function, jobs, n_steps, description, ranks)
+    if len(jobs) < ranks.n_ranks:
+        together = partial(function, ranks=ranks)
+        with _bar(n_steps, description, ranks) as bar:
+            return [together(*job, bar.update) for job in jobs]
+    dealt = [jobs[rank :: ranks.n_ranks] for rank in range(ranks.n_ranks)]
+    mine = dealt[ranks.rank]
+    n_steps = round(n_steps * len(mine) / len(jobs))
+    gathered = ranks.gather_json(_side_by_side(function, mine, n_steps, description, ranks))
+    return [gathered[index % ranks.n_ranks][index // ranks.n_ranks] for index in range(len(jobs))]
+
+
+def _bar(n_steps: int, description: str, ranks: Ranks) -> tqdm:
+    silent = None if ranks.is_first else True
+    return tqdm(total=n_steps, desc=description, unit="step", disable=silent)
+
+
+def _side_by_side(
+    function: Callable[..., Any], jobs: Sequence[tuple], n_steps: int, description: str,
+    ranks: Ranks,
+) -> list[Any]:  # fmt: skip
     if not jobs:
         return []
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # before any parallel region, so that a fork is safe
-    n_workers = n_side_by_side(len(jobs))
-    with tqdm(total=n_steps, desc=description, unit="step", disable=None) as bar:
+    # Of this rank alone, which has its part of the cores.
+    n_workers = max(1, n_side_by_side(len(jobs) * ranks.n_local) // ranks.n_local)
+    with _bar(n_steps, description, ranks) as bar:
         if n_workers == 1:
             return [function(*job, bar.update) for job in jobs]
         # Forked workers share the images and the imports; only Linux forks safely.
@@ -69,9 +101,12 @@ def run_jobs(
             return [future.result() for future in futures]
 
 
-def n_side_by_side(n_jobs: int) -> int:
-    """Return how many of so many jobs run at once."""
-    return 1 if torch.cuda.is_available() else min(n_cores(), n_jobs)
+def n_side_by_side(n_jobs: int, ranks: Ranks = ALONE) -> int:
+    """Return how many of so many jobs run at once on this machine, or on this GPU."""
+    if torch.cuda.is_available():
+        return 1
+    # With fewer jobs than ranks each rank has its part in every job.
+    return max(ranks.n_local, min(n_cores(), n_jobs))
 
 
 def _start_worker(counter: Any) -> None:

@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -25,9 +24,10 @@ import torch.distributed as dist
 
 from zeroshot_al.cores import n_cores
 from zeroshot_al.errors import InputError
+from zeroshot_al.interrupts import end_with
 from zeroshot_al.params import load_ranks
 from zeroshot_al.ranks import ALONE, Ranks
-from zeroshot_al.stage import run_stage, sentence
+from zeroshot_al.stage import prepare_process, run_stage, sentence
 
 LAUNCHER = "ZEROSHOT_AL_LAUNCHER"
 """Environment variable of the ranks that `_start_ranks` starts: the launcher's process id."""
@@ -43,13 +43,13 @@ def run_shared_stage(main: Callable[..., None], *args: object) -> None:
     With 1, that is this process. A script that `torchrun` started is one of its ranks, whatever
     params.yaml says. Errors are told as by `run_stage`, once.
     """
-    run_stage(_share, main, args)
-
-
-def _share(main: Callable[..., None], args: tuple) -> None:
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         _be_a_rank(main, args)
-        return
+    else:
+        run_stage(_be_alone_or_launch, main, args)
+
+
+def _be_alone_or_launch(main: Callable[..., None], args: tuple) -> None:
     n_ranks = load_ranks()
     n_gpus = torch.cuda.device_count()
     if n_gpus and n_ranks > n_gpus:
@@ -125,34 +125,28 @@ def _cause(exit_codes: dict[int, int], directory: Path, n_ranks: int) -> str:
 
 def _be_a_rank(main: Callable[..., None], args: tuple) -> None:
     """Run `main` as one rank of the group that the environment describes; leave errors as told."""
-    launcher = int(os.environ.get(LAUNCHER, os.getppid()))
-    threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
+    prepare_process()
+    end_with(int(os.environ.get(LAUNCHER, os.getppid())))
     rank, n_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    if n_ranks == 1:
-        main(*args, ALONE)
-        return
     if rank:
         logging.disable()
     store = None
     try:
+        if n_ranks == 1:
+            main(*args, ALONE)
+            return
         store, _, _ = next(dist.rendezvous("env://"))
         with _group(store, rank, n_ranks) as ranks:
             main(*args, ranks)
     except BaseException as error:
-        _leave_error(error, rank)
+        if not isinstance(error, KeyboardInterrupt):  # which the launcher may have sent
+            _leave_error(error, rank)
         if LAUNCHER not in os.environ and _is_first_failure(store):
             told = sentence(error) or _lost_connection(error)
             sys.stderr.write(f"{told}\n" if told else traceback.format_exc())
             sys.stderr.flush()
         # At once: the end of a group that has lost a member may wait, or abort with noise.
         os._exit(_FAILED)
-
-
-def _end_with(launcher: int) -> None:
-    """End this process when its launcher is gone, be it by kill -9."""
-    while os.getppid() == launcher:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 @contextmanager

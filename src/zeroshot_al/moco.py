@@ -6,12 +6,16 @@ from dataclasses import dataclass
 import torch
 from lightly.loss import NTXentLoss
 from lightly.models.modules.heads import MoCoProjectionHead
+from lightly.models.modules.memory_bank import MemoryBankModule
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import Tensor, nn
+from torch.nn import functional
 
 from zeroshot_al.encoders import Encoder, EncoderParams
 from zeroshot_al.errors import InputError
 from zeroshot_al.pretrain import PretrainParams
+from zeroshot_al.ranks import ALONE, Ranks
+from zeroshot_al.shared_training import synchronized
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,30 @@ class Moco(nn.Module):
         self.key_encoder, self.key_head = copy.deepcopy((self.encoder, self.head))
         deactivate_requires_grad(self.key_encoder)
         deactivate_requires_grad(self.key_head)
-        self._loss = NTXentLoss(
-            params.temperature, memory_bank_size=(params.queue_size, params.head_dims)
-        )
+        self._loss = NTXentLoss(params.temperature)
+        self._loss.memory_bank = _Queue((params.queue_size, params.head_dims))
         self._momentum = params.momentum
         self._key_splits = params.key_splits
         self._symmetric = params.symmetric
+        self._ranks = ALONE
+
+    def share(self, ranks: Ranks) -> None:
+        """Compute this rank's rows of each batch from now on.
+
+        Raises
+        ------
+        InputError
+            If the parts of the keys cannot be dealt equally.
+        """
+        if self._key_splits % ranks.n_ranks:
+            raise InputError(
+                f"key_splits {self._key_splits} cannot be dealt equally to {ranks.n_ranks} ranks; "
+                "change ranks or key_splits in params.yaml"
+            )
+        # The queries alone: each part of the keys keeps its own statistics.
+        self.encoder = synchronized(self.encoder, ranks)
+        self.head = synchronized(self.head, ranks)
+        self._ranks = ranks
 
     def training_loss(self, first: Tensor, second: Tensor, generator: torch.Generator) -> Tensor:
         """Update the key encoder, return the InfoNCE loss of two views, and queue the keys.
@@ -77,15 +99,34 @@ class Moco(nn.Module):
         self.key_encoder.std.copy_(self.encoder.std)
         pairs = [(first, second), (second, first)] if self._symmetric else [(first, second)]
         queries = [self.head(self.encoder(query_view)).float() for query_view, _ in pairs]
-        keys = [self._keys(key_view, generator) for _, key_view in pairs]
+        keys = [self._keys(key_view, generator) for _, key_view in pairs]  # of all ranks
+        mine = self._ranks.rows_of(len(keys[0]))
         # One call: both roles meet the queue as it was. Were the first role's keys queued before
         # the second's loss, each query would find the key of its own view among the negatives.
         with torch.autocast(first.device.type, enabled=False):
-            return self._loss(torch.cat(queries), torch.cat(keys))
+            loss = self._loss(torch.cat(queries), torch.cat([key[mine] for key in keys]))
+            self._loss.memory_bank.enqueue(torch.cat(keys))
+        return loss
 
     @torch.no_grad()
     def _keys(self, views: Tensor, generator: torch.Generator) -> Tensor:
+        views = torch.cat(self._ranks.gather(views))
         order = torch.randperm(len(views), generator=generator).to(views.device)
         parts = views[order].tensor_split(self._key_splits)
-        shuffled = torch.cat([self.key_head(self.key_encoder(part)).float() for part in parts])
+        mine = parts[self._ranks.rows_of(self._key_splits)]
+        encoded = torch.cat([self.key_head(self.key_encoder(part)).float() for part in mine])
+        shuffled = torch.cat(self._ranks.gather_rows(encoded))
         return torch.empty_like(shuffled).index_copy_(0, order, shuffled)
+
+
+class _Queue(MemoryBankModule):
+    """Lightly's queue, filled by `enqueue` alone, so that every rank's holds the keys of all."""
+
+    def forward(
+        self, output: Tensor, labels: Tensor | None = None, update: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        return super().forward(output, labels)
+
+    def enqueue(self, keys: Tensor) -> None:
+        """Put float32 (n, n_dims) keys in the place of the oldest."""
+        super().forward(functional.normalize(keys, dim=1), update=True)

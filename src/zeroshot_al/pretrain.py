@@ -19,8 +19,10 @@ from zeroshot_al.encoders import Encoder
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import write_json
 from zeroshot_al.memory import SMALLER_IMAGES, check_memory, images_text
+from zeroshot_al.ranks import ALONE, Ranks
 from zeroshot_al.runtime import VIEWS, autocast, check_finite, generator_for, pick_device
 from zeroshot_al.schedule import learning_rate
+from zeroshot_al.shared_training import averaged, check_batch_size
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +56,13 @@ class ContrastiveMethod(Protocol):
     encoder: Encoder
 
     def training_loss(self, first: Tensor, second: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the scalar loss of two views, each float32 (n, 3, h, w) in [0, 1]."""
+        """Return the scalar loss of two views, each float32 (n, 3, h, w) in [0, 1].
+
+        Of the rows of this rank after `share`; the mean over the ranks is the loss of the batch.
+        """
+
+    def share(self, ranks: Ranks) -> None:
+        """Expect from now on this rank's rows of each batch."""
 
 
 def make_optimizer(method: torch.nn.Module, params: PretrainParams) -> torch.optim.Optimizer:
@@ -73,8 +81,8 @@ def make_optimizer(method: torch.nn.Module, params: PretrainParams) -> torch.opt
     return LARS(groups, lr=params.learning_rate, momentum=0.9, weight_decay=params.weight_decay)
 
 
-def check_pretraining_fits(images: np.ndarray) -> None:
-    """Check that there is memory for the two copies of uint8 (n, h, w, 3) that `pretrain` makes.
+def check_pretraining_fits(images: np.ndarray, ranks: Ranks = ALONE) -> None:
+    """Check that there is memory for the two copies of uint8 (n, h, w, 3) that each rank makes.
 
     Raises
     ------
@@ -82,12 +90,14 @@ def check_pretraining_fits(images: np.ndarray) -> None:
         With both figures.
     """
     what = f"pretraining on {images_text(len(images), images.shape[1:])}"
-    check_memory(2 * images.nbytes, what, SMALLER_IMAGES, pick_device())
+    n_here = 1 if torch.cuda.is_available() else ranks.n_local
+    check_memory(2 * n_here * images.nbytes, what, SMALLER_IMAGES, pick_device())
 
 
 def pretrain(
-    method: torch.nn.Module, images: np.ndarray, params: PretrainParams, checkpoint_dir: Path
-) -> list[tuple[int, float, float]]:
+    method: torch.nn.Module, images: np.ndarray, params: PretrainParams, checkpoint_dir: Path,
+    ranks: Ranks = ALONE,
+) -> list[tuple[int, float, float]]:  # fmt: skip
     """Train a contrastive method's encoder in place.
 
     Parameters
@@ -99,7 +109,10 @@ def pretrain(
     params
         See `PretrainParams`.
     checkpoint_dir
-        Of this training alone; an interrupted training continues from it.
+        Of this training alone; an interrupted training continues from it, on any number of ranks.
+    ranks
+        They share every batch: draws and batches are those of one process, and the weights are
+        equal up to rounding, which training amplifies.
 
     Returns
     -------
@@ -109,13 +122,17 @@ def pretrain(
     Raises
     ------
     InputError
-        If a batch is larger than the pool, or the loss becomes NaN or infinite.
+        If a batch is larger than the pool, or cannot be shared by the ranks, or if the loss
+        becomes NaN or infinite.
     """
     if params.batch_size > len(images):
         raise InputError(
             f"batch_size {params.batch_size} exceeds the pool of {len(images)}; "
             "lower it in params.yaml"
         )
+    check_batch_size(params.batch_size, ranks)
+    if ranks.n_ranks > 1:
+        method.share(ranks)
     device = pick_device()
     on_device = torch.tensor(images, device=device)
     method.encoder.mean, method.encoder.std = pixel_statistics(on_device)
@@ -131,21 +148,27 @@ def pretrain(
     history_file = checkpoint_dir / "history.json"
     # The history is written before its checkpoint: there is none without it, and it may be one
     # epoch ahead.
-    saved = read_saved(history_file)
-    first_step = checkpoint.restore(modules, optimizer) if saved else 0
+    saved = read_saved(history_file, ranks)
+    first_step = checkpoint.restore(modules, optimizer, ranks) if saved else 0
     history = [tuple(row) for row in saved["rows"][: first_step // epoch_steps]] if saved else []
+    training_loss = averaged(_Loss(method), ranks)
+    rows = None
+    if ranks.n_ranks > 1:  # of this rank's images, in the batch of all first and all second views
+        both = torch.arange(2 * params.batch_size).view(2, -1)
+        rows = both[:, ranks.rows_of(params.batch_size)].flatten()
 
     epoch_loss = torch.zeros((), device=device)
-    bar = tqdm(total=n_steps, initial=first_step, desc="pretrain", unit="step", disable=None)
+    silent = None if ranks.is_first else True
+    bar = tqdm(total=n_steps, initial=first_step, desc="pretrain", unit="step", disable=silent)
     for step in range(first_step, n_steps):
         rate = learning_rate(step, n_steps, params.learning_rate, warmup_steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
         generator = generator_for(params.seed, VIEWS, step)
         both = planes[batches.indices(step).repeat(2).to(device)].permute(0, 2, 3, 1)
-        views = contrastive_views(both, params.views, generator)
+        views = contrastive_views(both, params.views, generator, rows)
         with autocast(device):
-            loss = method.training_loss(*views.chunk(2), generator)
+            loss = training_loss(*views.chunk(2), generator)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -153,12 +176,24 @@ def pretrain(
         bar.update()
         if (step + 1) % epoch_steps == 0:
             # Reading the loss waits for the device: once an epoch.
-            mean_loss = float(epoch_loss) / epoch_steps
+            mean_loss = float(ranks.mean(epoch_loss)) / epoch_steps
             check_finite(mean_loss, "the contrastive loss", step, rate)
             history.append(((step + 1) // epoch_steps, mean_loss, rate))
             logger.info("epoch %d loss %.4f learning rate %.4g", *history[-1])
-            write_json(history_file, {"rows": history})
-            checkpoint.save(step + 1, modules, optimizer)
+            if ranks.is_first:
+                write_json(history_file, {"rows": history})
+                checkpoint.save(step + 1, modules, optimizer)
             epoch_loss.zero_()
     bar.close()
     return history
+
+
+class _Loss(torch.nn.Module):
+    """A method's loss as a module's output, the only one that gradients are averaged for."""
+
+    def __init__(self, method: torch.nn.Module) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, first: Tensor, second: Tensor, generator: torch.Generator) -> Tensor:
+        return self.method.training_loss(first, second, generator)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from zeroshot_al.errors import InputError
 from zeroshot_al.memory import check_memory, images_text
+from zeroshot_al.pool import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +42,10 @@ def pixel_probe_fits(images: np.ndarray) -> bool:
     return True
 
 
-def probe(
-    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray,
-    params: EmbedParams,
-) -> dict[str, float]:  # fmt: skip
-    """Return both test accuracies below, as `linear` and `knn`."""
-    arguments = (train, train_labels, test, test_labels, params)
+def probe(features: np.ndarray, pool: Pool, params: EmbedParams) -> dict[str, float]:
+    """Return both test accuracies below, of float32 (n, n_dims) features of a labelled pool."""
+    train, test = features[: pool.n_train], features[pool.n_train :]
+    arguments = (train, pool.train_labels, test, pool.test_labels, params)
     return {"linear": linear_accuracy(*arguments), "knn": knn_accuracy(*arguments)}
 
 

@@ -55,6 +55,43 @@ class Ranks:
         parts = self.gather(padded)
         return [part[:length] for part, length in zip(parts, lengths, strict=True)]
 
+    def gather_to_first(self, tensor: Tensor) -> list[Tensor]:
+        """Return the tensor of every rank to the first one, and nothing to the others."""
+        if self.n_ranks == 1:
+            return [tensor]
+        parts = [torch.empty_like(tensor) for _ in range(self.n_ranks)] if self.is_first else None
+        dist.gather(tensor.contiguous(), parts)
+        return parts or []
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """Return the mean over the ranks."""
+        return torch.stack(self.gather(tensor)).mean(dim=0) if self.n_ranks > 1 else tensor
+
+    def share_bytes(self, content: bytes) -> bytes:
+        """Return what the first rank gives; what the others give is not used."""
+        if self.n_ranks == 1:
+            return content
+        length = torch.tensor(len(content))
+        dist.broadcast(length, 0)
+        received = torch.empty(int(length), dtype=torch.uint8)
+        if self.is_first:
+            received = (
+                torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else received
+            )
+        dist.broadcast(received, 0)
+        return received.numpy().tobytes()
+
+    def share_json(self, value: object) -> object:
+        """Return the first rank's value, which JSON can hold."""
+        if self.n_ranks == 1:
+            return value
+        return json.loads(self.share_bytes(json.dumps(value).encode()))
+
+    def rows_of(self, n_rows: int) -> slice:
+        """Return this rank's part of `n_rows`, in equal parts by rank."""
+        part = n_rows // self.n_ranks
+        return slice(self.rank * part, (self.rank + 1) * part)
+
     def gather_json(self, value: object) -> list:
         """Return the value of every rank, by rank: what JSON can hold, and no pickle."""
         encoded = np.frombuffer(json.dumps(value).encode(), dtype=np.uint8).copy()

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from zeroshot_al.encoders import Encoder, EncoderParams
 from zeroshot_al.pretrain import PretrainParams
+from zeroshot_al.ranks import Ranks
+from zeroshot_al.shared_training import synchronized
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Simclr(nn.Module):
             self.encoder.n_features, params.head_hidden, params.head_dims
         )
         self._loss = NTXentLoss(params.temperature)
+
+    def share(self, ranks: Ranks) -> None:
+        """Compute this rank's rows of each batch from now on; the others' are negatives too."""
+        self.encoder = synchronized(self.encoder, ranks)
+        self.head = synchronized(self.head, ranks)
+        self._loss = NTXentLoss(self._loss.temperature, gather_distributed=True)
 
     def training_loss(self, first: Tensor, second: Tensor, generator: torch.Generator) -> Tensor:
         """Return the NT-Xent loss of two views, each float32 (n, 3, h, w) in [0, 1]."""

@@ -46,11 +46,9 @@ class PartlyLabelledPool:
         return self.pool.train_ids
 
     @property
-    def images(self) -> np.ndarray:
-        """All images of the pool: they are its train images."""
+    def train_images(self) -> np.ndarray:
+        """All images of the pool."""
         return self.pool.train_images
-
-    train_images = images
 
 
 def first_picks(

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from zeroshot_al.classifier import ClassifierParams, train_classifier
-from zeroshot_al.encoders import Encoder, EncoderParams, extract_features
+from zeroshot_al.encoders import Encoder, EncoderParams
+from zeroshot_al.features import feature_batches
 from zeroshot_al.moco import Moco, MocoParams
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import Pool, write_pool
@@ -89,7 +90,7 @@ def test_one_step_of_wrn_28_10(section, images, tmp_path):
 
 def test_resnet_50_can_be_chosen(section, images):
     encoder = Encoder(replace(section("encoder", EncoderParams), name="resnet-50"))
-    assert extract_features(encoder, images[:2], pick_device()).shape == (2, 2048)
+    assert next(feature_batches(encoder, images[:2], pick_device())).shape == (2, 2048)
 
 
 @pytest.mark.slow

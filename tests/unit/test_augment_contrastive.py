@@ -10,8 +10,9 @@ from torchvision.transforms.v2 import functional as reference
 
 from tiny_training import HAS_CUDA, no_change, noise, view_params
 from zeroshot_al import augment_contrastive as ours
-from zeroshot_al.augment_contrastive import contrastive_views, draw_crops, standardize
+from zeroshot_al.augment_contrastive import contrastive_views, standardize
 from zeroshot_al.runtime import generator_for
+from zeroshot_al.view_draws import draw_crops, draw_views
 
 # Seeds are fixed, so a test of distributions passes always or never. This level is far below
 # what a right implementation gives and far above what a wrong one does.
@@ -135,7 +136,8 @@ def test_jitter_takes_its_steps_in_every_order_equally_often(monkeypatch):
         monkeypatch.setattr(ours, step, lambda x, factor, digit=digit: x * 10 + digit)
     n = 12_000
     params = view_params(jitter_rate=0.75)
-    codes = ours._jitter(torch.zeros(n, 3, 1, 1), params, generator_for(0))[:, 0, 0, 0]
+    drawn = draw_views(n, 1, 1, params, generator_for(0))
+    codes = ours._jitter(torch.zeros(n, 3, 1, 1), drawn.jitter_order, drawn.strengths)[:, 0, 0, 0]
     jittered = codes[codes != 0]
     assert len(jittered) / n == pytest.approx(0.75, abs=0.015)  # 4 standard deviations
     values, counts = jittered.unique(return_counts=True)
@@ -166,7 +168,8 @@ def test_factors_fill_torchvisions_ranges_and_are_independent(monkeypatch, stren
         jitter_rate=1.0, brightness=strength, contrast=strength, saturation=strength, hue=hue
     )
     index = torch.arange(3000.0)[:, None, None, None].repeat(1, 3, 1, 1)
-    ours._jitter(index, params, generator_for(0))
+    drawn = draw_views(3000, 1, 1, params, generator_for(0))
+    ours._jitter(index, drawn.jitter_order, drawn.strengths)
     theirs = v2.ColorJitter(strength, strength, strength, hue)
     for name in names:
         low, high = getattr(theirs, name) or ((0, 0) if name == "hue" else (1, 1))
@@ -269,3 +272,19 @@ def test_views_are_those_of_the_cpu_on_a_gpu():
     views = contrastive_views(images.cuda(), params, generator_for(0))
     expected = contrastive_views(images, params, generator_for(0))
     torch.testing.assert_close(views.cpu(), expected, atol=1e-4, rtol=0)
+
+
+def test_some_rows_have_the_views_that_they_have_among_all():
+    images, params = torch.from_numpy(noise(32)), view_params(blur_rate=0.5, solarize_rate=0.5)
+    whole = contrastive_views(images, params, generator_for(0))
+    for rows in (torch.arange(8, 24), torch.tensor([0, 3, 31])):
+        generator = generator_for(0)
+        part = contrastive_views(images, params, generator, rows)
+        torch.testing.assert_close(part, whole[rows], atol=1e-6, rtol=0)
+        assert torch.equal(generator.get_state(), after_drawing(images, params).get_state())
+
+
+def after_drawing(images, params):
+    generator = generator_for(0)
+    draw_views(*images.shape[:3], params, generator)
+    return generator

@@ -15,14 +15,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from timm.data import create_transform, resolve_model_data_config
 
-from tiny_training import noise
+from tiny_training import features_of, noise
 from zeroshot_al.checkpoint import Checkpoint
-from zeroshot_al.encoders import extract_features
 from zeroshot_al.errors import InputError
 from zeroshot_al.pretrained import fetch, load_pretrained, read_weights
 
 NAMES = ("test_resnet", "test_vit", "resnet18")
-CPU = torch.device("cpu")
 
 
 def saved(name, file, **options):
@@ -47,7 +45,7 @@ def test_features_are_timm_s_of_the_whole_image(tmp_path, name):
     model = saved(name, tmp_path / "m.safetensors")
     encoder = load_pretrained(f"{name}:{tmp_path / 'm.safetensors'}")
     images = noise(5, 32, 32)
-    features = extract_features(encoder, images, CPU, 2)
+    features = features_of(encoder, images, 2)
 
     config = resolve_model_data_config(model)
     # Timm's own evaluation, without its crop of the centre.
@@ -67,8 +65,8 @@ def test_features_are_the_same_in_any_batches_and_of_a_memory_map(tmp_path, vit)
     encoder = load_pretrained(f"test_vit:{vit[1]}")
     np.save(tmp_path / "images.npy", noise(7, 20, 28))
     images = np.load(tmp_path / "images.npy", mmap_mode="r")
-    whole = extract_features(encoder, images, CPU, encoder.batch_size)
-    np.testing.assert_allclose(extract_features(encoder, images, CPU, 3), whole, atol=1e-5)
+    whole = features_of(encoder, images, encoder.batch_size)
+    np.testing.assert_allclose(features_of(encoder, images, 3), whole, atol=1e-5)
 
 
 def test_a_batch_is_bounded_by_its_pixels(vit):
