@@ -101,13 +101,16 @@ def _start_ranks(n_ranks: int) -> None:
 def _cause(exit_codes: dict[int, int], directory: Path, n_ranks: int) -> str:
     """Return why the ranks ended, in one sentence; a traceback goes to stderr before it."""
     again = "run again: it continues from the last checkpoint"
-    for rank, code in exit_codes.items():
-        if code < 0:
-            name = signal.Signals(-code).name
-            guess = (
-                ", as the system does when the memory is full" if code == -signal.SIGKILL else ""
-            )
-            return f"rank {rank} of {n_ranks} was killed by signal {-code} ({name}{guess}); {again}"
+    killed = [rank for rank, code in exit_codes.items() if code < 0]
+    if killed:
+        # One that aborts may do so because another has gone.
+        rank = min(killed, key=lambda rank: (exit_codes[rank] == -signal.SIGABRT, rank))
+        number = -exit_codes[rank]
+        guess = ", as the system does when the memory is full" if number == signal.SIGKILL else ""
+        return (
+            f"rank {rank} of {n_ranks} was killed by signal {number} "
+            f"({signal.Signals(number).name}{guess}); {again}"
+        )
     errors = [json.loads(file.read_text()) for file in directory.rglob("error.json")]
     errors = [error for error in errors if not error["is_lost_connection"]]
     if not errors:
@@ -143,7 +146,8 @@ def _be_a_rank(main: Callable[..., None], args: tuple) -> None:
             _leave_error(error, rank)
         if LAUNCHER not in os.environ and _is_first_failure(store):
             told = sentence(error) or _lost_connection(error)
-            sys.stderr.write(f"{told}\n" if told else traceback.format_exc())
+            name = Path(sys.argv[0]).stem
+            sys.stderr.write(f"{name}: {told}\n" if told else traceback.format_exc())
             sys.stderr.flush()
         # At once: the end of a group that has lost a member may wait, or abort with noise.
         os._exit(_FAILED)

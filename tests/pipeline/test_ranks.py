@@ -1,0 +1,131 @@
+"""Stages on several ranks: the same files, one sentence when a rank dies, and no orphan."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.test_kills import SAVE_AT_EVERY_CHANCE, wait_for_saves
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+@pytest.fixture(scope="module")
+def project(finished, tmp_path_factory):
+    return finished.copy(tmp_path_factory.mktemp("ranks") / "project")
+
+
+@pytest.fixture(params=["params.yaml", "torchrun"])
+def on_two_ranks(request, project):
+    """Return a function that runs a stage's script on two ranks."""
+    by_params = request.param == "params.yaml"
+    project.set_params({"ranks": 2 if by_params else 1})
+
+    def run(stage, *arguments):
+        command = () if by_params else TORCHRUN
+        return project.call(sys.executable, *command, f"src/{stage}.py", *arguments)
+
+    yield run
+    project.set_params({"ranks": 1})
+
+
+def test_what_is_dealt_to_two_ranks_is_the_same_bytes(project, on_two_ranks):
+    expected = project.outs()
+    for stage, *arguments in (("embed",), ("train_budget", "140"), ("baseline_coreset",)):
+        done = on_two_ranks(stage, *arguments)
+        assert done.returncode == 0, done.stderr
+    assert project.outs() == expected
+
+
+def test_what_two_ranks_refuse_is_told_once(project, on_two_ranks):
+    expected = project.outs()
+    project.set_params({"profiles.demo.moco.key_splits": 3})
+    done = on_two_ranks("pretrain_moco")
+    project.set_params({"profiles.demo.moco.key_splits": 4})
+    assert done.returncode == 1
+    assert done.stderr.count("key_splits 3 cannot be dealt equally to 2 ranks; change") == 1
+    assert "Traceback" not in done.stderr
+    assert project.outs() == expected
+
+
+@pytest.mark.parametrize("ranks", [0, -1, "two"])
+def test_a_number_of_ranks_that_cannot_be_is_one_sentence(project, ranks):
+    project.set_params({"ranks": ranks})
+    done = project.stage("pretrain_moco")
+    project.set_params({"ranks": 1})
+    assert done.returncode == 1
+    assert done.stderr.startswith("pretrain_moco: ranks")
+    assert done.stderr.count("\n") == 1
+
+
+def start(project, stage):
+    return subprocess.Popen(
+        [sys.executable, "-c", SAVE_AT_EVERY_CHANCE, f"src/{stage}.py"],
+        cwd=project.root, env=project.env, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def ranks_of(process):
+    """Return the process ids of the ranks, by rank."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    found = {}
+    for child in map(int, children):
+        words = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        environment = dict(word.split(b"=", 1) for word in words if b"=" in word)
+        if b"RANK" in environment:
+            found[int(environment[b"RANK"])] = child
+    return [found[rank] for rank in sorted(found)]
+
+
+def gone_within(pids, limit_s):
+    deadline = time.monotonic() + limit_s
+    while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.05)
+    return not left
+
+
+@LINUX
+def test_a_killed_rank_is_one_sentence_and_one_process_continues(project):
+    out = project.root / "models/simclr.safetensors"
+    before = out.read_bytes()
+    more = {"profiles.demo.simclr.epochs": 40, "profiles.demo.simclr.batch_size": 128}
+    project.set_params(more | {"ranks": 2})
+
+    # The launcher first: its ranks must notice for themselves that it is gone.
+    process = start(project, "pretrain_simclr")
+    wait_for_saves(process, project.root / ".checkpoints/pretrain_simclr", 1)
+    ranks = ranks_of(process)
+    assert len(ranks) == 2
+    process.kill()
+    process.communicate(timeout=120)
+    assert gone_within(ranks, 60)
+
+    process = start(project, "pretrain_simclr")
+    wait_for_saves(process, project.root / ".checkpoints/pretrain_simclr", 1)
+    ranks = ranks_of(process)
+    os.kill(ranks[1], signal.SIGKILL)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "continuing at step" in stderr
+    assert "Traceback" not in stderr
+    told = [line for line in stderr.splitlines() if "rank" in line]
+    assert len(told) == 1
+    assert "pretrain_simclr: rank 1 of 2 was killed by signal 9 (SIGKILL" in told[0]
+    assert "run again: it continues from the last checkpoint" in told[0]
+    assert gone_within(ranks, 60)
+    assert out.read_bytes() == before
+
+    project.set_params({"ranks": 1, "profiles.demo.simclr.epochs": 40})
+    done = project.stage("pretrain_simclr")
+    assert done.returncode == 0, done.stderr
+    assert "continuing at step" in done.stderr
+    rows = (project.root / "plots/pretrain/simclr.csv").read_text().splitlines()[1:]
+    assert [int(row.split(",")[0]) for row in rows] == list(range(1, 41))
