@@ -13,10 +13,11 @@ from pathlib import Path
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import read_npy
 from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.launch import run_shared_stage
 from zeroshot_al.orders import ZERO_SHOT, write_order
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import load_pool
-from zeroshot_al.stage import run_stage
+from zeroshot_al.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class KcenterParams:
     seed: int
 
 
-def main() -> None:
-    """Run the stage."""
+def main(ranks: Ranks) -> None:
+    """Run the stage on one of the ranks, of which the first writes the files."""
     params = load_section("kcenter", KcenterParams)
     pool = load_pool("data/pool")
     ids = pool.train_ids
@@ -51,9 +52,12 @@ def main() -> None:
             n_initial=params.n_initial,
             seed=params.seed,
             progress=True,
+            ranks=ranks,
         )
         for method, rows in embeddings.items()
     }
+    if not ranks.is_first:
+        return
     for method in ZERO_SHOT:
         found = orders.get(method)
         picks = (found.order, found.radius) if found else ((), ())
@@ -61,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_shared_stage(main)

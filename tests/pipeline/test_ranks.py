@@ -10,14 +10,29 @@ from pathlib import Path
 import pytest
 
 from pipeline.test_kills import SAVE_AT_EVERY_CHANCE, wait_for_saves
+from project_copies import FEWER_STEPS
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+STAGES = (
+    ("download",), ("pretrain_simclr",), ("embed",), ("kcenter_order",), ("train_budget", "140"),
+    ("baseline_coreset",),
+)  # fmt: skip
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 @pytest.fixture(scope="module")
-def project(finished, tmp_path_factory):
-    return finished.copy(tmp_path_factory.mktemp("ranks") / "project")
+def project(fresh_project):
+    """Return a project of small counts, in which the stages up to one budget have run."""
+    project = fresh_project("ranks")
+    project.set_params(
+        FEWER_STEPS
+        | {"profile": "demo", "budget": 140, "budgets": [140, 210], "seeds": [0, 1]}
+        | {"profiles.demo.encoder.methods": ["simclr"]}
+    )
+    for stage, *arguments in STAGES:
+        done = project.stage(stage, *arguments)
+        assert done.returncode == 0, done.stderr
+    return project
 
 
 @pytest.fixture(params=["params.yaml", "torchrun"])
@@ -36,7 +51,7 @@ def on_two_ranks(request, project):
 
 def test_what_is_dealt_to_two_ranks_is_the_same_bytes(project, on_two_ranks):
     expected = project.outs()
-    for stage, *arguments in (("embed",), ("train_budget", "140"), ("baseline_coreset",)):
+    for stage, *arguments in STAGES[2:]:
         done = on_two_ranks(stage, *arguments)
         assert done.returncode == 0, done.stderr
     assert project.outs() == expected
@@ -44,11 +59,12 @@ def test_what_is_dealt_to_two_ranks_is_the_same_bytes(project, on_two_ranks):
 
 def test_what_two_ranks_refuse_is_told_once(project, on_two_ranks):
     expected = project.outs()
-    project.set_params({"profiles.demo.moco.key_splits": 3})
-    done = on_two_ranks("pretrain_moco")
-    project.set_params({"profiles.demo.moco.key_splits": 4})
+    project.set_params({"profiles.demo.simclr.batch_size": 511})
+    done = on_two_ranks("pretrain_simclr")
+    project.set_params({"profiles.demo.simclr.batch_size": 512})
     assert done.returncode == 1
-    assert done.stderr.count("key_splits 3 cannot be dealt equally to 2 ranks; change") == 1
+    told = "pretrain_simclr: batch_size 511 cannot be shared equally by 2 ranks; change"
+    assert done.stderr.count(told) == 1
     assert "Traceback" not in done.stderr
     assert project.outs() == expected
 
@@ -96,7 +112,7 @@ def gone_within(pids, limit_s):
 def test_a_killed_rank_is_one_sentence_and_one_process_continues(project):
     out = project.root / "models/simclr.safetensors"
     before = out.read_bytes()
-    more = {"profiles.demo.simclr.epochs": 40, "profiles.demo.simclr.batch_size": 128}
+    more = {"profiles.demo.simclr.epochs": 20, "profiles.demo.simclr.batch_size": 128}
     project.set_params(more | {"ranks": 2})
 
     # The launcher first: its ranks must notice for themselves that it is gone.
@@ -123,9 +139,9 @@ def test_a_killed_rank_is_one_sentence_and_one_process_continues(project):
     assert gone_within(ranks, 60)
     assert out.read_bytes() == before
 
-    project.set_params({"ranks": 1, "profiles.demo.simclr.epochs": 40})
+    project.set_params({"ranks": 1, "profiles.demo.simclr.epochs": 20})
     done = project.stage("pretrain_simclr")
     assert done.returncode == 0, done.stderr
     assert "continuing at step" in done.stderr
     rows = (project.root / "plots/pretrain/simclr.csv").read_text().splitlines()[1:]
-    assert [int(row.split(",")[0]) for row in rows] == list(range(1, 41))
+    assert [int(row.split(",")[0]) for row in rows] == list(range(1, 21))
