@@ -111,8 +111,8 @@ def pretrain(
     checkpoint_dir
         Of this training alone; an interrupted training continues from it, on any number of ranks.
     ranks
-        They share every batch: draws and batches are those of one process, and the weights are
-        equal up to rounding, which training amplifies.
+        They share every batch: draws and batches are those of one process, and a step is equal up
+        to rounding, which training amplifies. For bounds see docs/RANKS.md.
 
     Returns
     -------
