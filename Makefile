@@ -68,6 +68,7 @@ bench: .venv/installed .venv-peers/installed  ## side-by-side timings, into docs
 	python benchmarks/engine.py
 	python benchmarks/ingest.py photos
 	python benchmarks/ranks.py kcenter
+	python benchmarks/ranks_training.py
 
 torture: .venv/installed-dev  ## kills, full disks, damaged files; into docs/RELIABILITY.md
 	python benchmarks/torture.py
