@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -205,7 +206,7 @@ def make_lab(folder: Path, log: Callable[[str], None]) -> Lab:
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     stage = start = None
-    for line in [*process.stdout, ""]:
+    for line in chain(process.stdout, [""]):
         found = re.match(r"Running stage '(.+)'", line)
         if stage and (found or not line):
             durations[stage] = time.monotonic() - start
