@@ -185,10 +185,10 @@ def measure_work(n_photos: int = 100) -> dict:
 # --- the orders ----------------------------------------------------------------------------------
 
 
-def run_orders(n_samples: int, budgets: list[int]) -> None:
+def run_orders(n_samples: int, budgets: list[int] | None) -> None:
     """Order synthetic embeddings, each budget in a process of its own."""
     part = {"machine": machine_with_threads(), "n_samples": n_samples, "n_dims": N_DIMS, "rows": []}
-    for budget in [*(budget for budget in budgets if budget < n_samples), n_samples]:
+    for budget in budgets or [10_000, 100_000, n_samples]:
         found = measure([sys.executable, __file__, "order", str(n_samples), str(budget)])
         seconds, product = map(float, found.pop("output").split())
         load = round(os.getloadavg()[0], 2)
@@ -228,7 +228,7 @@ def main() -> None:
     mode.add_argument("--n-images", type=int, default=1_000_000)
     mode = modes.add_parser("orders")
     mode.add_argument("--n-samples", type=int, default=1_000_000)
-    mode.add_argument("--budgets", type=int, nargs="*", default=[10_000, 100_000])
+    mode.add_argument("--budgets", type=int, nargs="*", help="10,000, 100,000 and all if left out")
     modes.add_parser("work")
     modes.add_parser("render")
     mode = modes.add_parser("bare", help="internal: the encoder alone")
