@@ -59,9 +59,12 @@ def stage_lines(stages: list[dict]) -> list[str]:
             if {ours, bare} <= part["runs"].keys():
                 ratio = part["runs"][ours]["cpu_s"] / part["runs"][bare]["cpu_s"]
                 lines.append(f"- {ours} / {bare}, CPU time: {ratio:.2f}")
-        disk = ", ".join(f"{name} {size / n:,.0f}" for name, size in part["bytes"].items() if size)
+        sizes = {name: total for name, total in part["bytes"].items() if total}
+        encoder = sizes.pop("models", 0) / 2**20
+        disk = ", ".join(f"{name} {total / n:,.0f}" for name, total in sizes.items())
         lines += [
-            f"- bytes on the disk for each image: {disk}; its file {part['source_bytes'] / n:,.0f}",
+            f"- bytes on the disk for each image: {disk}; its file {part['source_bytes'] / n:,.0f}; "
+            f"the encoder {encoder:.1f} MiB in all",
             "",
         ]  # fmt: skip
     return lines
