@@ -32,8 +32,12 @@ GRID = 2.0**-24
 _CHUNK_ELEMENTS = 1 << 16  # 512 KiB in float64: a chunk stays in the second-level cache
 
 
-def check_fits(n_rows: int, n_dims: int, device: torch.device | None = None) -> None:
+def check_fits(
+    n_rows: int, n_dims: int, device: torch.device | None = None, n_local: int = 1
+) -> None:
     """Check that there is memory for canonical rows and for the filter's copy of them.
+
+    Each of `n_local` ranks on this machine needs as much; a GPU is that of one rank.
 
     Raises
     ------
@@ -46,8 +50,10 @@ def check_fits(n_rows: int, n_dims: int, device: torch.device | None = None) -> 
     # A row's bfloat16 copy has 4 coordinates more; 8 numbers of 8 bytes are the search's state.
     copies = 2 * n_rows * (n_dims + 4) + 64 * n_rows
     if device is not None and device.type == "cuda":
-        check_memory(rows, what, remedy)
-    check_memory(rows + copies, what, remedy, device)
+        check_memory(n_local * rows, what, remedy)
+        check_memory(rows + copies, what, remedy, device)
+    else:
+        check_memory(n_local * (rows + copies), what, remedy)
 
 
 def canonical_rows(embeddings: np.ndarray, ranks: Ranks = ALONE, n_free: int = 0) -> np.ndarray:

@@ -172,7 +172,7 @@ def kcenter_order(
     )
     n_own = len(range(ranks.rank, n_samples, ranks.n_ranks))
     n_foreign = min(n_samples - n_own, len(initial) + n_select)  # centres, at most
-    check_fits(n_own + n_foreign, n_dims, where)
+    check_fits(n_own + n_foreign, n_dims, where, ranks.n_local)
     points = torch.from_numpy(canonical_rows(embeddings, ranks, n_foreign)).to(where)
     quiet = None if progress and ranks.is_first else True  # None: silent off a terminal
     bar = tqdm(total=n_select, desc="k-center", unit="pick", disable=quiet)
