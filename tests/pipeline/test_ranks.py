@@ -65,7 +65,7 @@ def test_what_two_ranks_refuse_is_told_once(project, on_two_ranks):
     assert done.returncode == 1
     told = "pretrain_simclr: batch_size 511 cannot be shared equally by 2 ranks; change"
     assert done.stderr.count(told) == 1
-    assert "Traceback" not in done.stderr
+    assert 'pretrain_simclr.py", line' not in done.stderr  # torchrun's own report has one
     assert project.outs() == expected
 
 
