@@ -29,7 +29,7 @@ checked = $(or $($(1)),$(error $(1) is not given; see the README))$(if $(or $(fi
 number = $(if $(or $(findstring $(newline),$(1)),$(shell printf %s '$(subst ','\'',$(1))' \
     | tr -d 0-9)),,$(1))
 
-.PHONY: demo annotate train test lint repro share bench torture clean
+.PHONY: demo annotate train test lint repro share bench torture verify clean
 
 demo: .venv/installed  ## the whole pipeline on scikit-learn's digits, minutes, no network
 	@dvc exp remove --quiet demo 2>/dev/null || true
@@ -69,6 +69,9 @@ bench: .venv/installed .venv-peers/installed  ## side-by-side timings, into docs
 	python benchmarks/ingest.py photos
 	python benchmarks/ranks.py kcenter
 	python benchmarks/ranks_training.py
+
+verify: .venv/installed  ## whether DVC's cache is whole; removes what is damaged
+	python scripts/verify_cache.py
 
 torture: .venv/installed-dev  ## kills, full disks, damaged files; into docs/RELIABILITY.md
 	python benchmarks/torture.py

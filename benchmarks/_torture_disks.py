@@ -14,6 +14,7 @@ from _torture_seen import sentence, stage_sentence, state
 from project_copies import Project
 
 KIB = 1024
+VERIFY = "scripts/verify_cache.py"
 
 
 @contextmanager
@@ -162,7 +163,10 @@ def cache_objects(lab: Lab) -> None:
                     same = all(found.get(name) == lab.expected[name] for name in names)
                     row.seen += "restored" if same else "restores the damaged object, in silence"
                     status = patient.project.run("dvc", "status", stage)
-                    row.seen += "; dvc status tells" if "modified" in status else ""
+                    told = "up to date" not in status
+                    row.seen += f"; dvc status tells {'of it' if told else 'nothing'}"
+                verified = patient.project.call("python", VERIFY)
+                row.seen += f"; make verify: {sentence(verified.stdout, patient.root)}"
                 patient.recover(row)
 
 

@@ -46,7 +46,7 @@ def sources_that_change(lab: Lab) -> None:
                 row.seen = stage_sentence(patient.output(), "download", patient.root)
             # The pool must be what the folder is now, and afterwards what it was.
             download(patient)
-            if code == 0 and pool(patient) != disturbed:
+            if code == 0 and images(pool(patient)) != images(disturbed):
                 row.lost = "the pool is not what the folder holds"
             victim.write_bytes(kept)
             download(patient)
@@ -63,6 +63,11 @@ def download(patient: Patient) -> None:
 
 def pool(patient: Patient) -> dict[str, str]:
     return {k: v for k, v in patient.project.outs().items() if k.startswith("data/pool/")}
+
+
+def images(files: dict[str, str]) -> list[str]:
+    """Return the hashes of the images and the index; the reports tell of the moment."""
+    return [files[f"data/pool/{name}"] for name in ("images.npy", "index.csv")]
 
 
 def wait_until_reading(patient: Patient, process) -> None:

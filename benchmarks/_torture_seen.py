@@ -50,6 +50,9 @@ def sentence(text: str, root: Path | None = None) -> str:
     ]  # fmt: skip
     told = [line for line in lines if re.match(r"(ERROR: |[a-z_]+: )", line)]
     found = (told or lines or ["(nothing)"])[-1].strip()
+    if found.endswith(":"):  # a list follows
+        rest = lines[max(i for i, line in enumerate(lines) if line.strip() == found) + 1 :]
+        found = " ".join([found, *(line.strip() for line in rest[:2])])
     return found.replace(f"{root}/", "") if root else found
 
 
