@@ -45,7 +45,7 @@ def arithmetic(page: dict, measured: list[dict], orders: dict | None) -> list[st
     stages, smallest = measured[-1], measured[0]
     n, work = stages["n_images"], page["work"]
     table = stages["bytes"]["data/pool"] / n - 3 * 32**2  # what is not pixels
-    order_csv = stages["bytes"].get("data/orders", 0) / n
+    order_csv = max(part["bytes"]["data/orders"] / part["n_images"] for part in measured)
     download = stages["runs"]["download"]
     # Beside the photo itself: hashing, writing, the search for duplicates.
     beside_ms = (download["cpu_s"] - stages["runs"]["bare decoding"]["cpu_s"]) / n * 1000
@@ -75,7 +75,10 @@ def arithmetic(page: dict, measured: list[dict], orders: dict | None) -> list[st
         add("products of the first million picks", hours(budget / PRODUCT_RATE))
         held = 4 * dims + 2 * (dims + 4) + 64
         add("memory of one rank", size(images * held))
-        add(f"of {RANKS}, the first million picks", size((images / RANKS + BUDGET) * held))
+        add(
+            f"of {RANKS}, the first million picks",
+            size(min(images, images / RANKS + BUDGET) * held),
+        )
         add(f"of {RANKS}, the full order", size(images * held))
         blocks = -(-BUDGET // PICKS_PER_BLOCK) * BLOCK * (4 * dims + 16)
         add("received by a rank in a million picks", size(blocks))
@@ -98,14 +101,20 @@ def arithmetic(page: dict, measured: list[dict], orders: dict | None) -> list[st
         + ", ".join(f"{count / 1e9:.1f} G for {name} px" for name, count in work["forward"].items())
         + f" (counted); {cpu_rate / 1e12:.2f} TFLOP/s of training on these cores",
         "([engine.md](engine.md)); memory of k-center as the stage itself checks it: rows in",
-        "float32, their bf16 copy, 64 bytes of state. *Assumed, not measured*:", *ASSUMED, "",
+        "float32, their bf16 copy, 64 bytes of state; 128 to 312 picks a block of 50,000, the more",
+        "the longer the order. *Assumed, not measured*:", *ASSUMED, "",
     ]  # fmt: skip
     grown = download["anonymous_mib"] - smallest["runs"]["download"]["anonymous_mib"]
     return lines + limits(grown * 2**20 / max(1, n - smallest["n_images"]), orders)
 
 
 def limits(download_bytes: float, orders: dict | None) -> list[str]:
-    full = f", {orders['rows'][-1]['order_s']:,.0f} s for {orders['n_samples']:,}" if orders else ""
+    longest = orders["rows"][-1] if orders else None
+    took = (
+        f" ({longest['order_s']:,.0f} s for {longest['budget']:,} of {orders['n_samples']:,} here)"
+        if longest
+        else ""
+    )
     return [
         "### Where the design stops", "",
         f"- *download* holds {download_bytes:,.0f} bytes for each file (its name, the hash of its",
@@ -119,8 +128,8 @@ def limits(download_bytes: float, orders: dict | None) -> list[str]:
         "  ImageNet's 224 px this is the limit, and the encoders of this project, made for small",
         "  images, spend 16 times the work of a usual ResNet-50: `encoder.weights` takes an",
         "  existing model instead.",
-        f"- *The full order* is a chain of picks{full}. Products share out among GPUs; the picks",
-        "  inside a block follow one another on every rank. A rank keeps the vectors of the",
+        f"- *The full order* is a chain of picks{took}. Products share out among GPUs; the",
+        "  picks inside a block follow one another on every rank. A rank keeps the vectors of the",
         "  others' picks, so that for the full order its memory does not shrink with more ranks.",
         "  Nobody labels 100 M images: order as many as there is budget for (`kcenter_order` in",
         "  Python; the stage orders the whole pool).",

@@ -63,7 +63,8 @@ def stage_lines(stages: list[dict]) -> list[str]:
         encoder = sizes.pop("models", 0) / 2**20
         disk = ", ".join(f"{name} {total / n:,.0f}" for name, total in sizes.items())
         lines += [
-            f"- bytes on the disk for each image: {disk}; its file {part['source_bytes'] / n:,.0f}; "
+            f"- bytes on the disk for each image: {disk}; its file "
+            f"{part['source_bytes'] / n:,.0f}; "
             f"the encoder {encoder:.1f} MiB in all",
             "",
         ]  # fmt: skip
