@@ -36,6 +36,8 @@ def render(results: dict) -> str:
         f"**{len(done)} rows, {len(lost)} of which lost something; {same} of {len(compared)} "
         "compared came out with the same bytes.**", "",
     ]  # fmt: skip
+    if missing := [title for name, title in TITLES.items() if name not in results]:
+        lines += [f"Not run yet: {', '.join(missing)}.", ""]
     for name, part in results.items():
         m = part["machine"]
         lines += [
