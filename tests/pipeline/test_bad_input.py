@@ -192,7 +192,7 @@ def test_an_empty_class_folder_is_named(project, folder):
 @pytest.mark.parametrize(
     ("stage", "file", "parts"),
     [
-        ("class_histograms", "data/pool/index.csv", ["the pool", "anew"]),
+        ("class_histograms", "data/pool/index.csv", ["data/pool/index.csv is cut off", "anew"]),
         ("kcenter_order", "data/pool/images.npy", ["data/pool", "anew"]),
         ("embed", "models/moco.safetensors", ["models/moco.safetensors", "make it anew"]),
         ("learning_curves", "metrics/baseline_coreset/20.json",
