@@ -73,9 +73,6 @@ bench: .venv/installed .venv-peers/installed  ## side-by-side timings, into docs
 verify: .venv/installed  ## whether DVC's cache is whole; removes what is damaged
 	python scripts/verify_cache.py
 
-verify: .venv/installed  ## whether DVC's cache is whole; removes what is damaged
-	python scripts/verify_cache.py
-
 torture: .venv/installed-dev  ## kills, full disks, damaged files; into docs/RELIABILITY.md
 	python benchmarks/torture.py
 
