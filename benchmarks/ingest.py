@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from _ingest_page import render
 from _machine import machine
+from _measure import descendants, proportional_mib
 from _page import update_page
 from PIL import Image, ImageChops, __version__
 
@@ -93,33 +94,13 @@ def measure(name: str, folder: str, size_px: int) -> tuple[float, ...]:
     peaks = [0.0, 0.0]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
-            sizes = [proportional_mib(pid) for pid in (process.pid, *children(process.pid))]
+            sizes = [proportional_mib(pid) for pid in (process.pid, *descendants(process.pid))]
             peaks = [max(peak, sum(part)) for peak, part in zip(peaks, zip(*sizes, strict=True),
                                                                 strict=True)]  # fmt: skip
             time.sleep(0.1)
         if process.returncode:
             sys.exit(f"{name} failed")
         return *map(float, process.stdout.read().split()), *peaks
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += [int(child) for child in task.read_text().split()]
-        except OSError:
-            continue
-    return found
-
-
-def proportional_mib(pid: int) -> tuple[float, float]:
-    """Return a process's share of memory, so that what processes share is counted once."""
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:  # it has just ended
-        return 0.0, 0.0
-    kib = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines()[1:]}
-    return kib["Pss_Anon"] / 1024, kib["Pss"] / 1024
 
 
 def compare(folder: str, what: str, size_px: int, repeats: int) -> dict:

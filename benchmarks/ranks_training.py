@@ -8,7 +8,6 @@ that drift hits all alike. A step is timed as the difference of two short runs o
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -20,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 from _machine import machine
+from _page import update_page
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "benchmarks" / "ranks_training.json"
 sys.path.insert(0, str(ROOT / "src"))
 
 CASES = {  # of the table: number of ranks and threads of each
@@ -116,7 +115,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--render", action="store_true")
-    parser.add_argument("--out", type=Path, default=PAGE)
     parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
@@ -130,6 +128,7 @@ def main() -> None:
 
             work(task, int(n_threads), out, ALONE)
         return
+    new = {}
     if not options.render:
         import torch
 
@@ -139,11 +138,9 @@ def main() -> None:
             for task in TASKS:
                 for case, (n_ranks, n_threads) in CASES.items():
                     rates[task][case].append(run(task, n_ranks, n_threads))
-        result = {"machine": about, "torch": torch.__version__, "rounds": options.rounds,
-                  "rates": rates}  # fmt: skip
-        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    result = json.loads(options.out.read_text(encoding="utf-8"))
-    options.out.with_suffix(".md").write_text(render(result), encoding="utf-8")
+        new = {"machine": about, "torch": torch.__version__, "rounds": options.rounds,
+               "rates": rates}  # fmt: skip
+    update_page("ranks_training", render, new)
 
 
 if __name__ == "__main__":
