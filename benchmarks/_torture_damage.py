@@ -119,7 +119,7 @@ def kill_with(patient: Patient, stage: str, name: str) -> None:
 
 def not_a_number(lab: Lab) -> None:
     def in_embeddings(root: Path) -> None:
-        rows = np.load(root / "data/embeddings/moco.npy")
+        rows = np.load(root / "data/embeddings/moco.npy", allow_pickle=False)
         rows[7, 3] = np.nan
         np.save(root / "data/embeddings/moco.npy", rows)
 

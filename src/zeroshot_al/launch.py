@@ -142,13 +142,9 @@ def _be_a_rank(main: Callable[..., None], args: tuple) -> None:
         with _group(store, rank, n_ranks) as ranks:
             main(*args, ranks)
     except BaseException as error:
-        if not isinstance(error, KeyboardInterrupt):  # which the launcher may have sent
-            _leave_error(error, rank)
-        if LAUNCHER not in os.environ and _is_first_failure(store):
-            told = sentence(error) or _lost_connection(error)
-            name = Path(sys.argv[0]).stem
-            sys.stderr.write(f"{name}: {told}\n" if told else traceback.format_exc())
-            sys.stderr.flush()
+        # When a rank has ended, the launcher ends the others, be they about to tell of it.
+        with suppress(KeyboardInterrupt):
+            _report(error, rank, store)
         # At once: the end of a group that has lost a member may wait, or abort with noise.
         os._exit(_FAILED)
 
@@ -173,6 +169,17 @@ def _group(store: dist.Store, rank: int, n_ranks: int) -> Iterator[Ranks]:
     )  # fmt: skip
     yield Ranks(rank, n_ranks, n_local)
     dist.destroy_process_group()
+
+
+def _report(error: BaseException, rank: int, store: dist.Store | None) -> None:
+    """Leave the error to the launcher; torchrun, which only says where it is, gets it told."""
+    if not isinstance(error, KeyboardInterrupt):  # which the launcher may have sent
+        _leave_error(error, rank)
+    if LAUNCHER not in os.environ and _is_first_failure(store):
+        told = sentence(error) or _lost_connection(error)
+        name = Path(sys.argv[0]).stem
+        sys.stderr.write(f"{name}: {told}\n" if told else traceback.format_exc())
+        sys.stderr.flush()
 
 
 def _leave_error(error: BaseException, rank: int) -> None:
