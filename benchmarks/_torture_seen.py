@@ -53,7 +53,9 @@ def sentence(text: str, root: Path | None = None) -> str:
     if found.endswith(":"):  # a list follows
         rest = lines[max(i for i, line in enumerate(lines) if line.strip() == found) + 1 :]
         found = " ".join([found, *(line.strip() for line in rest[:2])])
-    return found.replace(f"{root}/", "") if root else found
+    for directory in (root, Path(sys.executable).parent):
+        found = found.replace(f"{directory}/", "") if directory else found
+    return found
 
 
 def stage_sentence(text: str, stage: str, root: Path) -> str:
