@@ -74,24 +74,25 @@ class _SynchronizedBatchNorm(_BatchNorm):
         if not self.training:
             return super().forward(x)
         with torch.no_grad():
-            mean, variance, n = _statistics(x)
+            mean, variance, n = self._statistics(x)
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (n / (n - 1)), self.momentum)
         return _Normalize.apply(x, self.weight, self.bias, mean, variance, n, self.eps)
 
-
-def _statistics(x: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Return mean and variance, float32 (channels,), and the count of one channel, of all ranks."""
-    axes = [axis for axis in range(x.ndim) if axis != 1]
-    variance, mean = torch.var_mean(x.float(), axes, correction=0)
-    mine = torch.stack([mean, variance])
-    parts = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, mine)
-    means, variances = torch.stack(parts, dim=1)  # equal parts: no weights
-    mean = means.mean(dim=0)
-    variance = variances.mean(dim=0) + (means - mean).square().mean(dim=0)
-    return mean, variance, x.numel() // x.shape[1] * len(parts)
+    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Mean and variance, float32 (channels,), and the count of one channel, of all ranks."""
+        # The kernel that also normalises takes an eighth of the time of `torch.var_mean`.
+        _, mean, inverse_std = torch.native_batch_norm(
+            x, self.weight, self.bias, None, None, True, 0.0, self.eps
+        )
+        mine = torch.stack([mean, inverse_std.pow(-2) - self.eps])
+        parts = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, mine)
+        means, variances = torch.stack(parts, dim=1)  # equal parts: no weights
+        mean = means.mean(dim=0)
+        variance = variances.clamp(min=0).mean(dim=0) + (means - mean).square().mean(dim=0)
+        return mean, variance, x.numel() // x.shape[1] * len(parts)
 
 
 class _Normalize(torch.autograd.Function):
@@ -110,13 +111,17 @@ class _Normalize(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse_std = ctx.saved_tensors
-        axes = [axis for axis in range(x.ndim) if axis != 1]
-        shape = [1, -1] + [1] * (x.ndim - 2)
-        normalized = (x.float() - mean.view(shape)) * inverse_std.view(shape)
-        gradient = gradient.float()
-        sums = torch.stack([gradient.sum(axes), (gradient * normalized).sum(axes)])
-        of_bias, of_weight = sums.clone()  # of this rank's rows: averaged with all gradients
-        dist.all_reduce(sums)
-        offset, slope = (sums / ctx.n).view(2, *shape)
-        of_x = (gradient - offset - normalized * slope) * (weight * inverse_std).view(shape)
-        return of_x.to(x.dtype), of_weight, of_bias, None, None, None, None
+        # torch's own kernel, which subtracts the means of this rank's rows from the gradient...
+        of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, x, weight, None, None, mean, inverse_std, True, 0.0, [True, True, True]
+        )
+        mine = torch.stack([of_bias, of_weight])  # sums over them, averaged with all gradients
+        everyone = mine.clone()
+        dist.all_reduce(everyone)
+        # ... and the difference to the means of all, linear in x: another kernel's affine map.
+        offset, slope = (mine * (x.shape[1] / x.numel()) - everyone / ctx.n) * weight * inverse_std
+        slope = slope * inverse_std
+        of_x += functional.batch_norm(
+            x, torch.zeros_like(mean), torch.ones_like(mean), slope, offset - slope * mean, eps=0.0
+        )
+        return of_x, of_weight, of_bias, None, None, None, None

@@ -87,7 +87,7 @@ def test_batch_norm_is_that_of_the_whole_batch(n_ranks):
         make_norms().double(), images.double(), targets.double()
     )
     by_rank = on_ranks(n_ranks, norms_on)
-    close = functools.partial(torch.testing.assert_close, atol=1e-5, rtol=1e-5, check_dtype=False)
+    close = functools.partial(torch.testing.assert_close, atol=1e-4, rtol=1e-5, check_dtype=False)
     close(torch.cat([part[0] for part in by_rank]), out)
     close(torch.cat([part[3] for part in by_rank]), after)  # by the running statistics
     for _, its_gradients, its_state, _ in by_rank:
