@@ -14,8 +14,10 @@ def render(page: dict) -> str:
         lines += stage_lines(stages)
     if orders:
         lines += order_lines(orders)
-    if stages and "work" in page:
-        lines += arithmetic(page, stages, orders[-1] if orders else None)
+    # Figures come one by one.
+    whole = [part for part in stages if "bare decoding" in part["runs"]]
+    if whole and "work" in page:
+        lines += arithmetic(page, whole, orders[-1] if orders else None)
     return "\n".join(lines).rstrip() + "\n"
 
 
