@@ -6,11 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-POLL_S = 0.5
 
-
-def measure(command: list[str], **options: object) -> dict:
-    """Run a command, which must succeed, and return what it took.
+def measure(command: list[str], poll_s: float = 0.5, **options: object) -> dict:
+    """Run a command, which must succeed, and return what it took; memory is read every `poll_s`.
 
     Returns
     -------
@@ -26,7 +24,7 @@ def measure(command: list[str], **options: object) -> dict:
             sizes = [proportional_mib(pid) for pid in (process.pid, *descendants(process.pid))]
             anonymous = max(anonymous, sum(size[0] for size in sizes))
             mapped = max(mapped, sum(size[1] for size in sizes))
-            time.sleep(POLL_S)
+            time.sleep(poll_s)
         if process.returncode:
             sys.exit(f"{' '.join(command)} failed")
         after = os.times()

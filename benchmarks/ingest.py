@@ -10,7 +10,6 @@ Each run replaces its own part of `docs/benchmarks/ingest.json` and renders `ing
 import argparse
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from _ingest_page import render
 from _machine import machine
-from _measure import descendants, proportional_mib
+from _measure import measure as measure_command
 from _page import update_page
 from PIL import Image, ImageChops, __version__
 
@@ -91,16 +90,8 @@ def run_one(name: str, folder: str, size_px: int) -> None:
 def measure(name: str, folder: str, size_px: int) -> tuple[float, ...]:
     """Return a run's seconds, CPU seconds, and peak MiB of all processes, anonymous and in all."""
     command = [sys.executable, __file__, "one", name, folder, str(size_px)]
-    peaks = [0.0, 0.0]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        while process.poll() is None:
-            sizes = [proportional_mib(pid) for pid in (process.pid, *descendants(process.pid))]
-            peaks = [max(peak, sum(part)) for peak, part in zip(peaks, zip(*sizes, strict=True),
-                                                                strict=True)]  # fmt: skip
-            time.sleep(0.1)
-        if process.returncode:
-            sys.exit(f"{name} failed")
-        return *map(float, process.stdout.read().split()), *peaks
+    run = measure_command(command, poll_s=0.1)
+    return *map(float, run["output"].split()), run["anonymous_mib"], run["mapped_mib"]
 
 
 def compare(folder: str, what: str, size_px: int, repeats: int) -> dict:
