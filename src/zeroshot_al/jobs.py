@@ -5,9 +5,7 @@ training's result does not depend on how many of them run at once.
 """
 
 import multiprocessing
-import os
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from functools import partial
@@ -19,6 +17,7 @@ from tqdm import tqdm
 from zeroshot_al.cores import n_cores
 from zeroshot_al.interrupts import interrupts_deferred
 from zeroshot_al.ranks import ALONE, Ranks
+from zeroshot_al.workers import end_with_parent, end_workers
 
 _steps_done: Any = None  # set in each worker: a shared counter of finished steps
 
@@ -93,10 +92,7 @@ def _side_by_side(
                     for future in done:
                         future.result()
             except BaseException:
-                workers = list(pool._processes.values())  # shutdown forgets them
-                pool.shutdown(wait=False, cancel_futures=True)
-                for worker in workers:
-                    worker.terminate()
+                end_workers(pool)
                 raise
             return [future.result() for future in futures]
 
@@ -113,9 +109,7 @@ def _start_worker(counter: Any) -> None:
     global _steps_done
     _steps_done = counter
     torch.set_num_threads(1)
-    # A worker must not outlive a parent that was killed.
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    end_with_parent()
 
 
 def _run(function: Callable[..., Any], job: tuple) -> Any:

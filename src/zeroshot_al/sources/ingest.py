@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +25,7 @@ from zeroshot_al.interrupts import interrupts_deferred
 from zeroshot_al.sources.canonical import reorder_rows
 from zeroshot_al.sources.decode import RejectedError, decode_image
 from zeroshot_al.sources.duplicates import Signatures, signatures
+from zeroshot_al.workers import end_with_parent, end_workers
 
 BLOCK_BYTES = 2**22  # of pixels that a worker holds before it writes them
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -125,12 +125,7 @@ def decode_files(
                 result.signatures.colours[rows] = found.colours
                 bar.update(len(digests))
         except BaseException as error:
-            workers = list((pool._processes or {}).values())  # shutdown forgets them
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in workers:
-                worker.terminate()
-            for worker in workers:
-                worker.join()
+            end_workers(pool)
             if isinstance(error, BrokenProcessPool):
                 raise InputError(_crash(task)) from None
             raise
@@ -198,9 +193,7 @@ def _start_worker(task: _Task) -> None:
         task.n_started.value += 1
     # Ctrl-C reaches the whole group; the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A worker must not outlive a parent that was killed.
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    end_with_parent()
 
 
 def _decode_block(start: int, length: int) -> tuple[int, dict[int, str], np.ndarray, Signatures]:
