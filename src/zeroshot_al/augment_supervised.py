@@ -6,6 +6,9 @@ from torch.nn import functional
 
 from zeroshot_al.errors import InputError
 
+BLOCK = 1024
+"""Images looked at together where a copy of all of them might not fit in memory."""
+
 
 class SupervisedViews:
     """Training views: random crop of the zero-padded image, horizontal flip, Cutout.
@@ -96,13 +99,15 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def pixel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation, float32 (3,), of uint8 (n, h, w, 3) pixels in [0, 1].
 
-    Computed from the 256-bin histogram of each channel: exact in float64, and no float copy of
-    the images.
+    Computed from the 256-bin histogram of each channel: exact in float64, and no copy of the
+    images as a whole.
     """
     levels = torch.arange(256, dtype=torch.float64) / 255
-    counts = torch.stack(
-        [torch.bincount(images[..., channel].flatten(), minlength=256) for channel in range(3)]
-    ).cpu()
+    counts = torch.zeros((3, 256), dtype=torch.int64, device=images.device)
+    for block in images.split(BLOCK):
+        for channel in range(3):
+            counts[channel] += torch.bincount(block[..., channel].flatten(), minlength=256)
+    counts = counts.cpu()
     weights = counts.double() / counts.sum(dim=1, keepdim=True)
     mean = weights @ levels
     variance = weights @ levels.square() - mean.square()

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zeroshot_al.augment_contrastive import ViewParams, contrastive_views
-from zeroshot_al.augment_supervised import pixel_statistics
+from zeroshot_al.augment_supervised import BLOCK, pixel_statistics
 from zeroshot_al.batches import BatchStream
 from zeroshot_al.checkpoint import Checkpoint, read_saved
 from zeroshot_al.encoders import Encoder
@@ -82,7 +82,7 @@ def make_optimizer(method: torch.nn.Module, params: PretrainParams) -> torch.opt
 
 
 def check_pretraining_fits(images: np.ndarray, ranks: Ranks = ALONE) -> None:
-    """Check that there is memory for the two copies of uint8 (n, h, w, 3) that each rank makes.
+    """Check that there is memory for the copy of uint8 (n, h, w, 3) that each rank makes.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def check_pretraining_fits(images: np.ndarray, ranks: Ranks = ALONE) -> None:
     """
     what = f"pretraining on {images_text(len(images), images.shape[1:])}"
     n_here = 1 if torch.cuda.is_available() else ranks.n_local
-    check_memory(2 * n_here * images.nbytes, what, SMALLER_IMAGES, pick_device())
+    check_memory(n_here * images.nbytes, what, SMALLER_IMAGES, pick_device())
 
 
 def pretrain(
@@ -134,11 +134,8 @@ def pretrain(
     if ranks.n_ranks > 1:
         method.share(ranks)
     device = pick_device()
-    on_device = torch.tensor(images, device=device)
-    method.encoder.mean, method.encoder.std = pixel_statistics(on_device)
-    # Channel by channel, as the views are sampled: turned once here, not at every step.
-    planes = on_device.permute(0, 3, 1, 2).contiguous()
-    del on_device
+    planes = _planes(images, device)
+    method.encoder.mean, method.encoder.std = pixel_statistics(planes.permute(0, 2, 3, 1))
     method.to(device, memory_format=torch.channels_last).train()
     optimizer = make_optimizer(method, params)
     batches = BatchStream(len(images), params.batch_size, params.seed)
@@ -186,6 +183,19 @@ def pretrain(
             epoch_loss.zero_()
     bar.close()
     return history
+
+
+def _planes(images: np.ndarray, device: torch.device) -> Tensor:
+    """Copy uint8 (n, h, w, 3) to the device as (n, 3, h, w), each image channel by channel.
+
+    So the views are sampled; turned once here, not at every step.
+    """
+    n, height, width, _ = images.shape
+    planes = torch.empty((n, 3, height, width), dtype=torch.uint8, device=device)
+    for start in range(0, n, BLOCK):  # a second copy of the whole pool might not fit
+        block = torch.tensor(images[start : start + BLOCK], device=device)
+        planes[start : start + BLOCK] = block.permute(0, 3, 1, 2)
+    return planes
 
 
 class _Loss(torch.nn.Module):
