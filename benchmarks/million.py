@@ -14,142 +14,27 @@ of its own (`engine.py`).
 """
 
 import argparse
-import csv
-import json
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import yaml
 from _kcenter_peers import product_floor
 from _machine import machine
 from _measure import measure
 from _million_arithmetic import POOLS
-from _million_images import SIDE_PX, make_images
 from _million_page import render
+from _million_stages import STEPS, bare, run_stages
 from _page import update_page
 from kcenter import clustered
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-BUDGET = 1000  # of annotate and labels
 N_DIMS = 128
 PROBE = 2048  # centres of the product that stands for all
-PROBED = 20_000  # images of the forward passes that stand for all
-
-
-# --- the stages ----------------------------------------------------------------------------------
-
-
-def run_stages(folder: Path, n_images: int) -> None:
-    """Run the stages up to the labels in a copy of the project, each as `dvc repro` would."""
-    images, project = folder / f"images-{n_images}", folder / f"project-{n_images}"
-    make_images(images, n_images)
-    copy_project(project, images)
-    runs: dict[str, dict] = {}
-    before = machine()
-
-    def run(name: str, *command: str) -> None:
-        runs[name] = measure([sys.executable, *command], cwd=project)
-        told = runs[name].pop("output")
-        if name == "bare encoder":  # a part of the images stands for all
-            runs[name] |= json.loads(told)
-        runs[name]["load_after"] = round(os.getloadavg()[0], 2)
-        print(name, runs[name], file=sys.stderr)
-        files = {
-            name: sum(file.stat().st_size for file in (project / name).rglob("*"))
-            for name in ("data/pool", "models", "data/embeddings", "data/orders")
-        }
-        source = sum(file.stat().st_size for file in images.rglob("*.png"))
-        part = {"machine": before, "source_bytes": source, "bytes": files, "runs": runs}
-        update_page("million", render, {f"stages {n_images}": {"n_images": n_images, **part}})
-
-    here = str(Path(__file__).resolve())
-    run("download", "src/download.py")
-    run(
-        "bare decoding",
-        here.replace("million.py", "ingest.py"),
-        "one",
-        "bare, all cores",
-        str(images),
-        str(SIDE_PX),
-    )
-    save_untrained_encoder(project)
-    run("bare encoder", here, "bare", str(project), str(n_images))
-    run("embed", "src/embed.py")
-    run("kcenter_order", "src/kcenter_order.py")
-    run("annotate", "src/annotate.py")
-    write_labels(project)
-    run("labels", "src/labels.py")
-
-
-def copy_project(project: Path, images: Path) -> None:
-    """Copy the project's tracked files, and set the profile `folder` to the images."""
-    shutil.rmtree(project, ignore_errors=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "src", "params.yaml"], cwd=ROOT, check=True, capture_output=True,
-        text=True,
-    ).stdout.splitlines()  # fmt: skip
-    for path in listed:
-        (project / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / path, project / path)
-    params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
-    params |= {"profile": "folder", "budget": BUDGET}
-    section = params["profiles"]["folder"]
-    section["data"] |= {"root": str(images), "size_px": SIDE_PX}
-    section["labels"]["file"] = "labels.csv"
-    (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-
-
-def make_encoder(project: Path):
-    import torch
-
-    from zeroshot_al.encoders import Encoder, EncoderParams
-    from zeroshot_al.params import load_section
-
-    torch.manual_seed(0)
-    return Encoder(load_section("encoder", EncoderParams, project / "params.yaml"))
-
-
-def save_untrained_encoder(project: Path) -> None:
-    from zeroshot_al.encoders import save_encoder
-
-    save_encoder(project / "models/simclr.safetensors", make_encoder(project))
-
-
-def write_labels(project: Path) -> None:
-    """Label the first picks, as an annotator would."""
-    with (
-        open(project / "data/orders/simclr.csv", newline="", encoding="utf-8") as order,
-        open(project / "labels.csv", "w", newline="", encoding="utf-8") as labels,
-    ):
-        writer = csv.writer(labels)
-        writer.writerow(["id", "label"])
-        for rank, row in zip(range(BUDGET), csv.DictReader(order), strict=False):
-            writer.writerow([row["id"], ("cat", "dog")[rank % 2]])
-
-
-def bare(project: Path, n_images: int) -> None:
-    """Child process: tell what the encoder alone takes, with one batch in memory all the time."""
-    import torch
-
-    encoder = make_encoder(project).eval().to(memory_format=torch.channels_last)
-    batch = torch.rand(500, 3, SIDE_PX, SIDE_PX).to(memory_format=torch.channels_last)
-    n_batches = min(PROBED, n_images) // len(batch)
-    scale = n_images / (n_batches * len(batch))
-    with torch.inference_mode():
-        encoder(batch)
-        start, start_cpu = time.perf_counter(), time.process_time()
-        for _ in range(n_batches):
-            encoder(batch)
-    seconds, cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
-    print(json.dumps({"seconds": seconds * scale, "cpu_s": cpu_s * scale}))
 
 
 # --- what larger pools rest on -------------------------------------------------------------------
@@ -226,6 +111,13 @@ def main() -> None:
     mode = modes.add_parser("stages")
     mode.add_argument("folder", type=Path)
     mode.add_argument("--n-images", type=int, default=1_000_000)
+    mode.add_argument(
+        "--from",
+        dest="first",
+        choices=STEPS,
+        default=STEPS[0],
+        help="go on in FOLDER, where the steps before have run",
+    )
     mode = modes.add_parser("orders")
     mode.add_argument("--n-samples", type=int, default=1_000_000)
     mode.add_argument("--budgets", type=int, nargs="*", help="10,000, 100,000 and all if left out")
@@ -239,7 +131,7 @@ def main() -> None:
     mode.add_argument("budget", type=int)
     options = parser.parse_args()
     if options.mode == "stages":
-        run_stages(options.folder.resolve(), options.n_images)
+        run_stages(options.folder.resolve(), options.n_images, options.first)
     elif options.mode == "orders":
         run_orders(options.n_samples, options.budgets)
     elif options.mode == "bare":
