@@ -20,7 +20,6 @@ def memory(lab: Lab) -> None:
     tests = ((f"{i:07}.jpg", "test", "ab"[i % 2]) for i in range(N_MANY - 1000, N_MANY))
     write_csv(patient.root / "data/pool/index.csv", HEADER, (*rows, *tests))
     size = f"{N_MANY:,} images of {SIDE} x {SIDE}"
-    refused(lab, patient, f"a pool of {size}, `pretrain_simclr`", "pretrain_simclr")
     kept = patient.project.params()
     patient.project.set_params({"budgets": [*kept["budgets"][:-1], 900_000], "budget": 560})
     refused(lab, patient, f"a budget of 900,000 of {size}, `baseline_random`", "baseline_random")

@@ -8,11 +8,8 @@ Params  profiles.<profile>.{encoder, embed}
 Paper   section 5.1, linear evaluation
 """
 
-import logging
 from contextlib import ExitStack
 from pathlib import Path
-
-import numpy as np
 
 from zeroshot_al.encoders import READY_MADE, EncoderParams, active_methods
 from zeroshot_al.features import load_method, write_features
@@ -21,7 +18,7 @@ from zeroshot_al.launch import run_shared_stage
 from zeroshot_al.orders import ZERO_SHOT
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import Pool, load_pool
-from zeroshot_al.probe import EmbedParams, pixel_probe_fits, probe
+from zeroshot_al.probe import EmbedParams, probe_all
 from zeroshot_al.ranks import Ranks
 from zeroshot_al.runtime import pick_device
 
@@ -40,12 +37,7 @@ def main(ranks: Ranks) -> None:
     results = {}
     # A probe learns from labels and is scored on test images.
     if pool.is_labelled and pool.n_train < len(pool.ids):
-        features = {method: read_npy(f"{OUT}/{method}.npy") for method in methods}
-        if pool.has_images and pixel_probe_fits(pool.images):
-            features["pixels"] = pool.images.reshape(len(pool.ids), -1).astype(np.float32) / 255
-        for name, rows in features.items():
-            results[name] = probe(rows, pool, params)
-            logging.info("%s: %s", name, results[name])
+        results = probe_all({name: f"{OUT}/{name}.npy" for name in methods}, pool, params)
     write_json("metrics/linear_eval.json", results)
 
 

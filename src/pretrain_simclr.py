@@ -12,7 +12,7 @@ from zeroshot_al.files import write_csv
 from zeroshot_al.launch import run_shared_stage
 from zeroshot_al.params import load_section
 from zeroshot_al.pool import load_pool
-from zeroshot_al.pretrain import HISTORY_HEADER, check_pretraining_fits, pretrain
+from zeroshot_al.pretrain import HISTORY_HEADER, pretrain
 from zeroshot_al.ranks import Ranks
 from zeroshot_al.runtime import initial_weights
 from zeroshot_al.simclr import Simclr, SimclrParams
@@ -27,7 +27,6 @@ def main(ranks: Ranks) -> None:
             save_untrained("models/simclr.safetensors", "simclr")
         return
     images = load_pool("data/pool").train_images
-    check_pretraining_fits(images, ranks)
     # Not the whole section: to add a method later costs this one no training.
     code = fingerprint(encoder.name, encoder.width, params, images)
     directory = checkpoint_root() / "pretrain_simclr" / code

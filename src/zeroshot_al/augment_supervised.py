@@ -6,9 +6,6 @@ from torch.nn import functional
 
 from zeroshot_al.errors import InputError
 
-BLOCK = 1024
-"""Images looked at together where a copy of all of them might not fit in memory."""
-
 
 class SupervisedViews:
     """Training views: random crop of the zero-padded image, horizontal flip, Cutout.
@@ -94,23 +91,3 @@ class SupervisedViews:
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Turn uint8 (n, h, w, 3) into standardised float32 (n, 3, h, w) in channels_last memory."""
     return ((images.float() / 255 - mean) / std).permute(0, 3, 1, 2)
-
-
-def pixel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation, float32 (3,), of uint8 (n, h, w, 3) pixels in [0, 1].
-
-    Computed from the 256-bin histogram of each channel: exact in float64, and no copy of the
-    images as a whole.
-    """
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    counts = torch.zeros((3, 256), dtype=torch.int64, device=images.device)
-    for block in images.split(BLOCK):
-        for channel in range(3):
-            counts[channel] += torch.bincount(block[..., channel].flatten(), minlength=256)
-    counts = counts.cpu()
-    weights = counts.double() / counts.sum(dim=1, keepdim=True)
-    mean = weights @ levels
-    variance = weights @ levels.square() - mean.square()
-    # A constant channel has no spread to divide by.
-    std = variance.clamp_min(0).sqrt()
-    return mean.float(), torch.where(std > 0, std, torch.ones_like(std)).float()

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zeroshot_al.augment_supervised import SupervisedViews, normalize, pixel_statistics
+from zeroshot_al.augment_supervised import SupervisedViews, normalize
 from zeroshot_al.batches import BatchStream
 from zeroshot_al.checkpoint import Checkpoint
 from zeroshot_al.classifier_models import make_model
 from zeroshot_al.errors import InputError
+from zeroshot_al.pixels import pixel_statistics
 from zeroshot_al.ranks import ALONE, Ranks
 from zeroshot_al.runtime import (
     VIEWS,
@@ -152,7 +153,7 @@ def train_classifier(
     check_batch_size(params.batch_size, ranks)
     initial_weights(seed)
     on_device = torch.from_numpy(np.ascontiguousarray(images)).to(pick_device())
-    mean, std = pixel_statistics(on_device)
+    mean, std = pixel_statistics(images)
     classifier = Classifier(params, n_classes, mean, std, ranks)
     network, device = classifier.network, classifier.device
     optimizer = torch.optim.SGD(

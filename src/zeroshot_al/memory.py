@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import torch
 
 GIB = 2**30
-SMALLER_IMAGES = "lower data.size_px in params.yaml or give fewer images or more memory"
 
 
 def check_memory(

@@ -12,13 +12,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zeroshot_al.augment_contrastive import ViewParams, contrastive_views
-from zeroshot_al.augment_supervised import BLOCK, pixel_statistics
 from zeroshot_al.batches import BatchStream
 from zeroshot_al.checkpoint import Checkpoint, read_saved
 from zeroshot_al.encoders import Encoder
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import write_json
-from zeroshot_al.memory import SMALLER_IMAGES, check_memory, images_text
+from zeroshot_al.pixels import batch_reader, pixel_statistics
 from zeroshot_al.ranks import ALONE, Ranks
 from zeroshot_al.runtime import VIEWS, autocast, check_finite, generator_for, pick_device
 from zeroshot_al.schedule import learning_rate
@@ -81,19 +80,6 @@ def make_optimizer(method: torch.nn.Module, params: PretrainParams) -> torch.opt
     return LARS(groups, lr=params.learning_rate, momentum=0.9, weight_decay=params.weight_decay)
 
 
-def check_pretraining_fits(images: np.ndarray, ranks: Ranks = ALONE) -> None:
-    """Check that there is memory for the copy of uint8 (n, h, w, 3) that each rank makes.
-
-    Raises
-    ------
-    InputError
-        With both figures.
-    """
-    what = f"pretraining on {images_text(len(images), images.shape[1:])}"
-    n_here = 1 if torch.cuda.is_available() else ranks.n_local
-    check_memory(n_here * images.nbytes, what, SMALLER_IMAGES, pick_device())
-
-
 def pretrain(
     method: torch.nn.Module, images: np.ndarray, params: PretrainParams, checkpoint_dir: Path,
     ranks: Ranks = ALONE,
@@ -105,7 +91,7 @@ def pretrain(
     method
         A `ContrastiveMethod`.
     images
-        uint8 (n, h, w, 3), without labels.
+        uint8 (n, h, w, 3), without labels; may be a memory map.
     params
         See `PretrainParams`.
     checkpoint_dir
@@ -134,8 +120,8 @@ def pretrain(
     if ranks.n_ranks > 1:
         method.share(ranks)
     device = pick_device()
-    planes = _planes(images, device)
-    method.encoder.mean, method.encoder.std = pixel_statistics(planes.permute(0, 2, 3, 1))
+    read_batch = batch_reader(images, device)
+    method.encoder.mean, method.encoder.std = pixel_statistics(images)
     method.to(device, memory_format=torch.channels_last).train()
     optimizer = make_optimizer(method, params)
     batches = BatchStream(len(images), params.batch_size, params.seed)
@@ -162,7 +148,7 @@ def pretrain(
         for group in optimizer.param_groups:
             group["lr"] = rate
         generator = generator_for(params.seed, VIEWS, step)
-        both = planes[batches.indices(step).repeat(2).to(device)].permute(0, 2, 3, 1)
+        both = read_batch(batches.indices(step)).repeat(2, 1, 1, 1).permute(0, 2, 3, 1)
         views = contrastive_views(both, params.views, generator, rows)
         with autocast(device):
             loss = training_loss(*views.chunk(2), generator)
@@ -183,19 +169,6 @@ def pretrain(
             epoch_loss.zero_()
     bar.close()
     return history
-
-
-def _planes(images: np.ndarray, device: torch.device) -> Tensor:
-    """Copy uint8 (n, h, w, 3) to the device as (n, 3, h, w), each image channel by channel.
-
-    So the views are sampled; turned once here, not at every step.
-    """
-    n, height, width, _ = images.shape
-    planes = torch.empty((n, 3, height, width), dtype=torch.uint8, device=device)
-    for start in range(0, n, BLOCK):  # a second copy of the whole pool might not fit
-        block = torch.tensor(images[start : start + BLOCK], device=device)
-        planes[start : start + BLOCK] = block.permute(0, 3, 1, 2)
-    return planes
 
 
 class _Loss(torch.nn.Module):

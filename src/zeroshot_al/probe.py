@@ -1,6 +1,7 @@
 """How good frozen features are: linear evaluation and k nearest neighbours."""
 
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.memory import check_memory, images_text
+from zeroshot_al.files import read_npy
+from zeroshot_al.memory import check_memory
 from zeroshot_al.pool import Pool
 
 logger = logging.getLogger(__name__)
@@ -27,15 +29,51 @@ class EmbedParams:
     knn_temperature: float
 
 
-def pixel_probe_fits(images: np.ndarray) -> bool:
-    """Return whether there is memory for a probe on the pixels of uint8 (n, h, w, 3).
+def probe_all(
+    files: Mapping[str, str], pool: Pool, params: EmbedParams
+) -> dict[str, dict[str, float]]:
+    """Probe the features of each method, and the pixels, one at a time and where memory lasts.
 
-    It only shows what features add, so without the memory it is left out, with a warning.
+    Parameters
+    ----------
+    files
+        .npy files of float32 (n, n_dims) features by method.
+    pool
+        Of n labelled images, some of them test images.
+    params
+        See `EmbedParams`.
+
+    Returns
+    -------
+    dict of dict
+        As `probe` returns, by method and under "pixels".
     """
-    what = f"the probe on the pixels of {images_text(len(images), images.shape[1:])}"
+    results = {}
+    for name, rows in _features(files, pool):
+        results[name] = probe(rows, pool, params)
+        logger.info("%s: %s", name, results[name])
+    return results
+
+
+def _features(files: Mapping[str, str], pool: Pool) -> Iterator[tuple[str, np.ndarray]]:
+    for name, file in files.items():
+        rows = read_npy(file, memory_map=True)
+        if _probe_fits(name, rows.shape):
+            yield name, rows
+    shape = (len(pool.images), pool.images[0].size)
+    if pool.has_images and _probe_fits("pixels", shape):
+        yield "pixels", pool.images.reshape(shape).astype(np.float32) / 255
+
+
+def _probe_fits(name: str, shape: tuple[int, int]) -> bool:
+    """Return whether there is memory for a probe on float32 features of this shape.
+
+    It only shows how good they are, so without the memory it is left out, with a warning.
+    """
     try:
-        # In float32: the pixels, a standardised copy, and one on the way to each.
-        check_memory(3 * 4 * images.size, what, "it is left out")
+        # A standardised copy and what the fit makes of it, or three copies for the neighbours.
+        what = f"the probe of {name}, {shape[0]:,} x {shape[1]:,},"
+        check_memory(3 * 4 * shape[0] * shape[1], what, "it is left out")
     except InputError as error:
         logger.warning("%s", error)
         return False
@@ -43,7 +81,10 @@ def pixel_probe_fits(images: np.ndarray) -> bool:
 
 
 def probe(features: np.ndarray, pool: Pool, params: EmbedParams) -> dict[str, float]:
-    """Return both test accuracies below, of float32 (n, n_dims) features of a labelled pool."""
+    """Return both test accuracies below, of float32 (n, n_dims) features of a labelled pool.
+
+    The features may be a memory map.
+    """
     train, test = features[: pool.n_train], features[pool.n_train :]
     arguments = (train, pool.train_labels, test, pool.test_labels, params)
     return {"linear": linear_accuracy(*arguments), "knn": knn_accuracy(*arguments)}
@@ -84,9 +125,9 @@ def knn_accuracy(
     Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", 2018,
     section 3.4.
     """
-    bank = functional.normalize(torch.from_numpy(train), dim=1).T.contiguous()
+    bank = functional.normalize(torch.tensor(train), dim=1).T.contiguous()
     bank_labels = torch.from_numpy(train_labels)
-    queries = functional.normalize(torch.from_numpy(test), dim=1)
+    queries = functional.normalize(torch.tensor(test), dim=1)
     n_classes = int(train_labels.max()) + 1
     k = min(params.knn_k, len(train))
     hits = 0

@@ -6,10 +6,11 @@ import torch
 
 from tiny_training import classifier_params, kill_when, start, tinted, weights
 from zeroshot_al import classifier as module
-from zeroshot_al.augment_supervised import normalize, pixel_statistics
+from zeroshot_al.augment_supervised import normalize
 from zeroshot_al.checkpoint import Checkpoint
 from zeroshot_al.classifier import Classifier, train_classifier
 from zeroshot_al.errors import InputError
+from zeroshot_al.pixels import pixel_statistics
 
 
 def train(directory, seed=0, on_step=lambda n: None, n=24, **changes):
@@ -64,7 +65,7 @@ def test_embeddings_are_the_pre_final_layer(tmp_path):
     assert embedded.shape == (9, classifier.network.n_features)
     assert embedded.dtype == np.float32
     assert weights(classifier.network) == before
-    mean, std = pixel_statistics(torch.from_numpy(tinted(24)[0]))
+    mean, std = pixel_statistics(tinted(24)[0])
     with torch.no_grad():
         views = normalize(torch.from_numpy(images), mean, std).to(classifier.device)
         expected = classifier.network.features(views).cpu().numpy()

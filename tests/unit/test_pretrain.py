@@ -17,11 +17,11 @@ from tiny_training import (
     weights,
 )
 from zeroshot_al import pretrain as module
-from zeroshot_al.augment_supervised import pixel_statistics
 from zeroshot_al.checkpoint import Checkpoint
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import read_json
 from zeroshot_al.moco import Moco
+from zeroshot_al.pixels import pixel_statistics
 from zeroshot_al.pretrain import HISTORY_HEADER, make_optimizer, pretrain
 from zeroshot_al.runtime import initial_weights
 from zeroshot_al.schedule import learning_rate
@@ -114,7 +114,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(name, tmp_pa
 def test_the_encoder_keeps_the_pools_statistics(name, tmp_path):
     images, _ = tinted(16)
     method, _ = run(name, images, tmp_path)
-    mean, std = pixel_statistics(torch.from_numpy(images))
+    mean, std = pixel_statistics(images)
     assert torch.equal(method.encoder.mean.cpu(), mean)
     assert torch.equal(method.encoder.std.cpu(), std)
 

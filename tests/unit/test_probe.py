@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from zeroshot_al import memory
-from zeroshot_al.probe import EmbedParams, knn_accuracy, linear_accuracy, pixel_probe_fits
+from zeroshot_al.pool import Pool
+from zeroshot_al.probe import EmbedParams, knn_accuracy, linear_accuracy, probe, probe_all
 
 PARAMS = EmbedParams(linear_c=1.0, linear_max_iter=200, knn_k=10, knn_temperature=0.1)
 PROBES = [linear_accuracy, knn_accuracy]
@@ -88,10 +89,21 @@ def test_the_linear_probe_does_not_mind_the_features_scale():
     )
 
 
-def test_the_probe_on_the_pixels_is_left_out_without_the_memory(monkeypatch, caplog):
+def test_a_probe_is_left_out_without_the_memory(tmp_path, monkeypatch, caplog):
+    rows, labels = clusters(100, 0)
     images = np.zeros((100, 8, 8, 3), dtype=np.uint8)
-    assert pixel_probe_fits(images)
-    assert not caplog.text
+    names = [str(label) for label in labels]
+    splits = ("train",) * 60 + ("test",) * 40
+    pool = Pool(images, [str(i) for i in range(100)], splits, names)
+    np.save(tmp_path / "moco.npy", rows, allow_pickle=False)
+    files = {"moco": str(tmp_path / "moco.npy")}
+    both = probe_all(files, pool, PARAMS)
+    assert list(both) == ["moco", "pixels"]
+    assert both["moco"] == probe(rows, pool, PARAMS)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
     monkeypatch.setattr(memory, "available_memory", lambda: 100_000)
-    assert not pixel_probe_fits(images)
-    assert "needs 0.2 MiB of memory and 0.1 are available; it is left out" in caplog.text
+    assert probe_all(files, pool, PARAMS) == {"moco": both["moco"]}
+    assert (
+        "the probe of pixels, 100 x 192, needs 0.2 MiB of memory and 0.1 are available; it is "
+        "left out" in caplog.text
+    )
