@@ -1,8 +1,8 @@
 """Bring the pool's images into one array, in an order that tells nothing of their labels.
 
 Reads   the source: torchvision's archive, a local copy, scikit-learn, or the user's own images
-Writes  data/pool/ (images.npy, index.csv; of the user's images also rejected.csv, duplicates.csv
-        and labelled.csv, of ready-made embeddings also embeddings.npy)
+Writes  data/pool/ (images.npy, index.csv; of the user's images also rejected.csv, of unlabelled
+        ones duplicates.csv and labelled.csv, of ready-made embeddings also embeddings.npy)
 Params  profiles.<profile>.data
 Paper   section 5.1, data sets
 

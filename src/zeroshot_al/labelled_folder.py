@@ -6,9 +6,10 @@ import numpy as np
 
 from zeroshot_al.errors import InputError
 from zeroshot_al.label_join import TEST_IMAGE, Problem
-from zeroshot_al.sources.canonical import pixel_hashes
+from zeroshot_al.sources.canonical import pixel_digests
 from zeroshot_al.sources.folder import list_folder
-from zeroshot_al.sources.ingest import decode_files, keep_rows
+from zeroshot_al.sources.ingest import DATA_SIZE, Due, decode_files
+from zeroshot_al.sources.npy_rows import keep_rows
 from zeroshot_al.user_files import expanded
 
 
@@ -48,11 +49,12 @@ def read_labelled_folder(
     names = sorted(name for name in listed.files if "/" in name)
     good = []
     if names:
-        found = decode_files(listed.root, names, pool_images.shape[1:], size_px, out)
-        in_pool = set(pixel_hashes(pool_images))
+        due = Due(pool_images.shape[1:], "the pool's images", DATA_SIZE)
+        found = decode_files(listed.root, names, due, size_px, out)
+        in_pool = {digest.tobytes() for digest in pixel_digests(pool_images)}
         for row, name in enumerate(names):
             reason = found.reasons.get(row)
-            if reason is None and found.digests[row].tobytes().hex() in in_pool:
+            if reason is None and found.digests[row].tobytes() in in_pool:
                 reason = "equal to an image of the pool"
             if reason is None:
                 good.append(row)

@@ -170,16 +170,21 @@ def folder(project, tmp_path):
     return root
 
 
-def test_an_image_that_cannot_be_read_is_named(project, folder):
-    cut(folder / "train/dog/1.png")
+def test_a_class_without_an_image_that_can_be_read_is_named(project, folder):
+    for file in (folder / "train/dog").iterdir():
+        cut(file)
     sentence = told(project, "download")
-    assert str(folder / "train/dog/1.png") in sentence
-    assert re.search(r"; (re\w+|remove)", sentence), "says what to do"
+    assert f"none of the 3 images in {folder / 'train/dog'} can be read" in sentence
+    assert "the first 'train/dog/0.png': not a JPEG, PNG, " in sentence
+    assert sentence.endswith("; replace them")
 
 
-def test_a_file_that_is_no_image_is_named(project, folder):
-    (folder / "test/cat/notes.txt").write_text("not an image")
-    assert str(folder / "test/cat/notes.txt") in told(project, "download")
+def test_an_image_of_another_size_is_named(project, folder):
+    Image.new("RGB", (8, 9)).save(folder / "test/cat/1.png")
+    sentence = told(project, "download")
+    first = folder / "train/cat/0.png"
+    assert f"{folder / 'test/cat/1.png'} has 8 x 9 pixels and {first} 8 x 8" in sentence
+    assert sentence.endswith("; give the working resolution data.size_px")
 
 
 def test_an_empty_class_folder_is_named(project, folder):

@@ -18,7 +18,7 @@ from zeroshot_al.errors import InputError
 from zeroshot_al.files import read_npy
 from zeroshot_al.pretrained import load_pretrained
 from zeroshot_al.sources import DataParams, load_source
-from zeroshot_al.sources.published import read_torchvision
+from zeroshot_al.sources.archives import read_torchvision
 
 ROOT = Path(__file__).parents[2]
 MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

@@ -18,9 +18,11 @@ from hostile import photo
 from zeroshot_al.errors import InputError
 from zeroshot_al.sources import ingest
 from zeroshot_al.sources.decode import decode_image
-from zeroshot_al.sources.ingest import create_npy, decode_files, shorten_npy
+from zeroshot_al.sources.ingest import Due, decode_files
+from zeroshot_al.sources.npy_rows import create_npy, shorten_npy
 
 SRC = Path(__file__).parents[2] / "src"
+SQUARE = Due((16, 16, 3), "all others", "make it so")
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def paths(tmp_path):
 def test_rows_are_the_images_however_many_work(paths, tmp_path, monkeypatch, n_workers):
     monkeypatch.setattr(ingest, "n_cores", lambda: n_workers)
     monkeypatch.setattr(ingest, "BLOCK_BYTES", 16 * 16 * 3 * 7)  # blocks of 7
-    found = decode_files("", paths, (16, 16, 3), 16, tmp_path / "out.npy")
+    found = decode_files("", paths, SQUARE, 16, tmp_path / "out.npy")
     images = np.load(tmp_path / "out.npy", allow_pickle=False)
     assert images.shape == (40, 16, 16, 3)
     for i, path in enumerate(paths):
@@ -50,12 +52,14 @@ def test_rows_are_the_images_however_many_work(paths, tmp_path, monkeypatch, n_w
             assert found.digests[i].tobytes() == hashlib.sha256(images[i]).digest()
             assert np.array_equal(images[i], decode_image(path, 16))
     assert found.reasons == {5: "the file is empty"}
+    assert found.good.tolist() == [*range(5), *range(6, 40)]
     assert multiprocessing.active_children() == []
 
 
 def test_another_size_is_told_when_none_is_given(paths, tmp_path):
-    with pytest.raises(InputError, match=r"1\.png has 30 x 21 pixels and the first image 30 x 20"):
-        decode_files("", paths, (20, 30, 3), None, tmp_path / "out.npy")
+    due = Due((20, 30, 3), "0.png", "make it so")
+    with pytest.raises(InputError, match=r"1\.png has 30 x 21 pixels and 0.png 30 x 20; make it"):
+        decode_files("", paths, due, None, tmp_path / "out.npy")
     assert multiprocessing.active_children() == []
 
 
@@ -71,7 +75,7 @@ def test_a_crash_in_a_decoder_names_the_file_and_leaves_no_worker(paths, tmp_pat
     monkeypatch.setattr(ingest, "decode_image", crash_at)
     monkeypatch.setattr(ingest, "n_cores", lambda: 1)
     with pytest.raises(InputError, match=r"a decoder crashed at \S+/23\.png; take the file away"):
-        decode_files("", paths, (16, 16, 3), 16, tmp_path / "out.npy")
+        decode_files("", paths, SQUARE, 16, tmp_path / "out.npy")
     assert multiprocessing.active_children() == []
 
 

@@ -11,8 +11,10 @@ import torchvision.datasets as tv
 
 from archives import tiny_cifar10
 from zeroshot_al.errors import InputError
-from zeroshot_al.sources import DataParams, load_source, published
-from zeroshot_al.sources.published import PUBLISHED, load_published, read_torchvision
+from zeroshot_al.sources import DataParams, load_source
+from zeroshot_al.sources import archives as our_archives
+from zeroshot_al.sources.archives import read_torchvision
+from zeroshot_al.sources.published import PUBLISHED, load_published
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_a_download_is_used_and_not_repeated(server, tiny, tmp_path, capsys):
     ("mode", "told"), [("404", "404"), ("half", "corrupted"), ("stalled", "timed out")]
 )
 def test_a_bad_download_is_told_and_never_kept(server, tiny, tmp_path, monkeypatch, mode, told):
-    monkeypatch.setattr(published, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(our_archives, "TIMEOUT_S", 0.3)
     server.mode = mode
     assert told in refusal(read_torchvision, tiny[1], tmp_path)
     assert socket.getdefaulttimeout() is None
@@ -113,4 +115,4 @@ def test_the_told_archives_are_those_that_torchvision_wants():
 
 def test_a_file_in_the_place_of_the_folder_is_told(tmp_path):
     (tmp_path / "raw").touch()
-    assert "raw is a file" in refusal(load_published, "cifar10", tmp_path / "raw")
+    assert "raw is a file" in refusal(load_published, "cifar10", tmp_path / "raw", tmp_path)

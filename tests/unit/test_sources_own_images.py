@@ -41,7 +41,7 @@ def test_near_duplicates_are_reported_and_kept(root):
 
 def test_sizes_that_differ_are_told_with_the_remedy(root):
     Image.fromarray(photo(9, 41, 40)).save(root / "9.png")
-    with pytest.raises(InputError, match=r"9\.png has 40 x 41 .* give the working resolution"):
+    with pytest.raises(InputError, match=r"9\.png has 40 x 41 .*0\.png 40 x 40; give the working"):
         read(root)
     assert len(read(root, 16).ids) == 5
 

@@ -11,11 +11,11 @@ from PIL import Image
 
 from archives import NAMES, cifar_archive, images_and_targets, md5, save_as_folder, tiny_cifar10
 from zeroshot_al.errors import InputError
-from zeroshot_al.pool import write_pool
-from zeroshot_al.sources import DataParams, load_source, published
-from zeroshot_al.sources.canonical import canonical_pool
-from zeroshot_al.sources.class_folders import list_class_folders, read_listing
-from zeroshot_al.sources.published import Published, read_local_copy, read_torchvision
+from zeroshot_al.pool import save_pool
+from zeroshot_al.sources import DataParams, load_source
+from zeroshot_al.sources.archives import read_torchvision
+from zeroshot_al.sources.canonical import RawImages, canonical_pool, fingerprint, pixel_digests
+from zeroshot_al.sources.published import Published, read_local_copy
 
 SHARED = Path(__file__).parents[3] / "shared" / "cifar10"
 TINY = Published("Tiny", "tiny.tar.gz", 30, 12, 3, 32)
@@ -27,7 +27,7 @@ def tiny():
 
 
 def pool_files(pool, directory):
-    write_pool(pool, directory)
+    save_pool(pool, directory)
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
@@ -47,8 +47,10 @@ def test_an_archive_and_a_local_copy_give_the_same_bytes(tiny, tmp_path):
     raw = read_torchvision(dataset_class, tmp_path)
     save_as_folder(raw, tmp_path / "copy")
     from_archive = pool_files(canonical_pool(raw), tmp_path / "a")
-    copy = read_local_copy("tiny", tmp_path / "copy", TINY)
+    copy = read_local_copy("tiny", tmp_path / "copy", TINY, tmp_path / "b")
+    assert Path(copy.images.filename) == tmp_path / "b/images.npy"  # never in memory as a whole
     assert pool_files(copy, tmp_path / "b") == from_archive
+    assert sorted(from_archive) == ["images.npy", "index.csv"]
     assert from_archive["index.csv"].count(b"airplane") == 7 + 4 + 4
 
 
@@ -139,11 +141,10 @@ def test_a_folder_name_stands_for_the_label_with_a_slash(tiny_fashion, tmp_path)
     raw = read_torchvision(tiny_fashion, tmp_path)
     train = [i for i in range(6) if raw.labels[i] in raw.labels[6:]]
     keep = [*train, 6, 7, 8]
-    raw = published.RawImages(
-        raw.images[keep], [raw.splits[i] for i in keep], [raw.labels[i] for i in keep]
-    )
+    raw = RawImages(raw.images[keep], [raw.splits[i] for i in keep], [raw.labels[i] for i in keep])
     save_as_folder(raw, tmp_path / "copy")
-    copy = read_local_copy("fashion_mnist", tmp_path / "copy", Published("", "", 3, 3, 3, 28))
+    fashion = Published("", "", 3, 3, 3, 28)
+    copy = read_local_copy("fashion_mnist", tmp_path / "copy", fashion, tmp_path / "b")
     assert pool_files(copy, tmp_path / "b") == pool_files(canonical_pool(raw), tmp_path / "a")
 
 
@@ -159,22 +160,43 @@ def copy(tiny, tmp_path):
 
 def test_a_copy_with_an_image_missing_is_told(copy):
     next((copy / "train" / "cat").iterdir()).unlink()
-    told = refusal(read_local_copy, "tiny", copy, TINY)
+    told = refusal(read_local_copy, "tiny", copy, TINY, copy.parent / "pool")
     assert told.startswith(f"{copy}/train holds 29 images instead of 30; put the whole copy")
 
 
 def test_a_copy_in_another_size_is_told(copy):
-    for path in copy.glob("*/*/*.png"):
-        Image.open(path).resize((28, 28)).save(path)
-    assert "3 classes and 28 x 28 pixels instead of" in refusal(read_local_copy, "tiny", copy, TINY)
+    path = next((copy / "test" / "bird").iterdir())
+    Image.open(path).resize((28, 30)).save(path)
+    told = refusal(read_local_copy, "tiny", copy, TINY, copy.parent / "pool")
+    assert told == (
+        f"{path} has 28 x 30 pixels and those of tiny 32 x 32; "
+        f"put a lossless copy into {copy}, or remove it to have tiny downloaded"
+    )
+
+
+def test_a_copy_with_a_broken_image_is_told(copy):
+    path = next((copy / "test" / "bird").iterdir())
+    path.write_bytes(path.read_bytes()[:100])
+    told = refusal(read_local_copy, "tiny", copy, TINY, copy.parent / "pool")
+    assert told.startswith(f"{path} cannot be read (damaged or truncated (")
+    assert told.endswith(f"put a lossless copy into {copy}, or remove it to have tiny downloaded")
+
+
+def test_a_copy_with_a_class_too_few_is_told(copy):
+    for split in ("train", "test"):
+        for path in (copy / split / "cat").iterdir():
+            path.rename(copy / split / "bird" / f"cat {path.name}")
+        (copy / split / "cat").rmdir()
+    told = refusal(read_local_copy, "tiny", copy, TINY, copy.parent / "pool")
+    assert "holds 30 + 12 images of 2 classes and 32 x 32 pixels instead of 30 + 12 of 3" in told
 
 
 @pytest.mark.parametrize("change", ["pixel", "label"])
 def test_a_copy_with_something_changed_is_told(copy, change):
-    raw = read_listing(list_class_folders(copy))
-    raw = published.RawImages(raw.images, raw.splits, raw.labels)
-    true = Published("", "", 30, 12, 3, 32, published.fingerprint(canonical_pool(raw)))
-    read_local_copy("tiny", copy, true)
+    pool, out = read_local_copy("tiny", copy, TINY, copy.parent / "a"), copy.parent / "b"
+    true = fingerprint(pixel_digests(pool.images), pool.splits, pool.labels)
+    true = Published("", "", 30, 12, 3, 32, true)
+    read_local_copy("tiny", copy, true, out)
     path = next((copy / "train" / "cat").iterdir())
     if change == "pixel":
         pixels = np.asarray(Image.open(path)).copy()
@@ -182,7 +204,7 @@ def test_a_copy_with_something_changed_is_told(copy, change):
         Image.fromarray(pixels).save(path)
     else:
         path.rename(copy / "train" / "bird" / "x.png")
-    assert "are not those that were published" in refusal(read_local_copy, "tiny", copy, true)
+    assert "are not those that were published" in refusal(read_local_copy, "tiny", copy, true, out)
 
 
 def test_half_a_copy_of_the_real_set_is_told_before_it_is_decoded(copy):
@@ -199,7 +221,7 @@ def test_cifar10_from_its_copy_and_from_an_archive_gives_the_same_bytes(tmp_path
     for path in SHARED.glob("*.tar.gz"):
         with tarfile.open(path) as archive:
             archive.extractall(copy, filter="data")
-    pool = load_source(DataParams("cifar10", None), tmp_path / "raw", "unused")
+    pool = load_source(DataParams("cifar10", None), tmp_path / "raw", tmp_path / "b")
     assert pool.n_train == 50_000
     pixels = pool.train_images.mean((0, 1, 2)) / 255
     assert pixels == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)

@@ -8,14 +8,13 @@ from typing import Literal
 from zeroshot_al.errors import InputError
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources.canonical import canonical_pool
-from zeroshot_al.sources.class_folders import list_class_folders, read_listing
+from zeroshot_al.sources.class_folders import read_class_folders
 from zeroshot_al.sources.digits import read_digits
 from zeroshot_al.sources.embeddings import read_embeddings
 from zeroshot_al.sources.folder import list_folder
 from zeroshot_al.sources.id_files import read_paths
 from zeroshot_al.sources.own_images import read_own_images
 from zeroshot_al.sources.published import load_published
-from zeroshot_al.user_files import expanded
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +29,7 @@ OPTIONS = {
     "folder": ("size_px", "labelled", "exclude"),
     "csv": ("size_px", "labelled", "exclude"),
     "embeddings": ("ids", "labelled", "exclude"),
+    "class_folders": ("size_px",),
 }
 
 
@@ -45,7 +45,8 @@ class DataParams:
     root : str or None
         See `ROOTS`; None for published data and digits.
     size_px : int or None
-        Working resolution of `folder` and `csv`; None where all images have one size already.
+        Working resolution of `folder`, `csv` and `class_folders`; None where all images have one
+        size already.
     ids : str or None
         File with the ids of `embeddings`.
     labelled, exclude : str or None
@@ -72,8 +73,8 @@ def load_source(params: DataParams, raw_dir: str | Path, directory: str | Path) 
     raw_dir : path
         Where published data sets lie or are downloaded to, one folder a source.
     directory : path
-        Where the pool is going to be written. The unlabelled sources leave large arrays and
-        reports there, and the pool maps the arrays.
+        Where the pool is going to be written. Sources of files leave large arrays and reports
+        there, and the pool maps the arrays.
 
     Raises
     ------
@@ -90,11 +91,11 @@ def load_source(params: DataParams, raw_dir: str | Path, directory: str | Path) 
     elif source == "embeddings":
         pool = read_embeddings(params.root, params.ids, params.exclude, params.labelled, directory)
     elif source == "class_folders":
-        pool = canonical_pool(read_listing(list_class_folders(expanded(params.root))))
+        pool = read_class_folders(params.root, params.size_px, directory)
     elif source == "digits":
         pool = canonical_pool(read_digits())
     else:
-        pool = load_published(source, raw_dir)
+        pool = load_published(source, raw_dir, directory)
     n_samples, height, width, _ = pool.images.shape
     log.info(
         "%s: %d train and %d test images of %d x %d pixels, %d classes, %d labelled already",

@@ -12,29 +12,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from zeroshot_al.pool import Pool
+from zeroshot_al.sources.npy_rows import reorder_rows
 
-ID_DIGITS = 16  # hexadecimal; 64 bits
+DIGEST_BYTES = hashlib.sha256().digest_size
+ID_BYTES = 8  # of the digest; 16 hexadecimal digits
 
 
 @dataclass(frozen=True, eq=False)
 class RawImages:
-    """What a source delivers, in its own order of arrival.
+    """What a source without files of its own delivers, in its own order of arrival.
 
     Parameters
     ----------
     images : ndarray of shape (n_samples, height, width, 3), uint8, writable
     splits, labels : sequence of str, n_samples each
-    names : sequence of str, n_samples, optional
-        The user's own names, which become the ids; without them ids are made from pixel hashes.
     """
 
     images: np.ndarray
     splits: Sequence[str]
     labels: Sequence[str]
-    names: Sequence[str] | None = None
 
 
-def pixel_hashes(images: np.ndarray) -> list[str]:
+def pixel_digests(images: np.ndarray) -> np.ndarray:
     """Hash each image's pixels.
 
     Parameters
@@ -43,45 +42,76 @@ def pixel_hashes(images: np.ndarray) -> list[str]:
 
     Returns
     -------
-    list of str
-        n_samples sha256 digests, hexadecimal.
+    ndarray of shape (n_samples, 32), uint8
+        sha256.
     """
-    return [hashlib.sha256(np.ascontiguousarray(image)).hexdigest() for image in images]
+    digests = np.empty((len(images), DIGEST_BYTES), dtype=np.uint8)
+    for row, image in zip(digests, images, strict=True):
+        row[:] = np.frombuffer(hashlib.sha256(np.ascontiguousarray(image)).digest(), np.uint8)
+    return digests
 
 
-def canonical_pool(raw: RawImages) -> Pool:
+def canonical_rows(
+    digests: np.ndarray, splits: Sequence[str], labels: Sequence[str],
+    names: Sequence[str] | None = None,
+) -> tuple[np.ndarray, tuple[str, ...]]:  # fmt: skip
     """Sort by (train before test, sha256 of the pixels, id or label) and name each image.
 
-    The last key matters between equal images only. `raw.images` is reordered in place, because a
-    second copy of a large pool may not fit in memory.
+    The last key matters between equal images only.
+
+    Parameters
+    ----------
+    digests : ndarray of shape (n_samples, 32), uint8
+        Of `pixel_digests`.
+    splits, labels : sequence of str, n_samples each
+    names : sequence of str, n_samples, optional
+        The user's own, which become the ids.
 
     Returns
     -------
-    Pool
-        With ids `raw.names`, or "<split>/<16 hex digits>" and "-2", "-3", ... after the second
+    order : ndarray of shape (n_samples,), int64
+    ids : tuple of str
+        In that order; without names "<split>/<16 hex digits>" and "-2", "-3", ... after the second
         and later images whose digits are equal.
     """
-    hashes = pixel_hashes(raw.images)
-    last_key = raw.labels if raw.names is None else raw.names
-    order = sorted(
-        range(len(hashes)), key=lambda i: (raw.splits[i] != "train", hashes[i], last_key[i])
+    last_key = labels if names is None else names
+    # Stable sorts, the last key first: no tuple of keys for each of a million images.
+    order = np.array(sorted(range(len(splits)), key=last_key.__getitem__), dtype=np.int64)
+    texts = np.ascontiguousarray(digests).view(f"S{DIGEST_BYTES}")[:, 0]
+    order = order[np.argsort(texts[order], kind="stable")]
+    is_test = np.array([split != "train" for split in splits])
+    order = order[np.argsort(is_test[order], kind="stable")]
+    if names is not None:
+        return order, tuple(names[i] for i in order)
+    return order, _number_repeats(
+        f"{splits[i]}/{digests[i, :ID_BYTES].tobytes().hex()}" for i in order
     )
-    reorder_rows(raw.images, order)
-    splits = tuple(raw.splits[i] for i in order)
-    if raw.names is None:
-        ids = _number_repeats(f"{raw.splits[i]}/{hashes[i][:ID_DIGITS]}" for i in order)
-    else:
-        ids = tuple(raw.names[i] for i in order)
-    return Pool(raw.images, ids, splits, tuple(raw.labels[i] for i in order))
 
 
-def fingerprint(pool: Pool) -> str:
-    """Hash every image, its split and its label, in the pool's order: sha256, hexadecimal."""
+def canonical_pool(raw: RawImages) -> Pool:
+    """Bring images into the order of `canonical_rows`, with ids made from their pixels.
+
+    `raw.images` is reordered in place, because a second copy of a large pool may not fit in memory.
+    """
+    order, ids = canonical_rows(pixel_digests(raw.images), raw.splits, raw.labels)
+    reorder_rows(raw.images, order.tolist())
+    splits, labels = (tuple(values[i] for i in order) for values in (raw.splits, raw.labels))
+    return Pool(raw.images, ids, splits, labels)
+
+
+def fingerprint(digests: np.ndarray, splits: Sequence[str], labels: Sequence[str]) -> str:
+    """Hash every image, its split and its label, in canonical order: sha256, hexadecimal.
+
+    Parameters
+    ----------
+    digests : ndarray of shape (n_samples, 32), uint8
+        Of `pixel_digests`.
+    splits, labels : sequence of str, n_samples each
+        In any order, but that of `digests`.
+    """
     total = hashlib.sha256()
-    for split, label, digest in zip(
-        pool.splits, pool.labels, pixel_hashes(pool.images), strict=True
-    ):
-        total.update(f"{split} {digest} {label}\n".encode())
+    for i in canonical_rows(digests, splits, labels)[0]:
+        total.update(f"{splits[i]} {digests[i].tobytes().hex()} {labels[i]}\n".encode())
     return total.hexdigest()
 
 
@@ -92,18 +122,3 @@ def _number_repeats(names) -> tuple[str, ...]:
         seen[name] = seen.get(name, 0) + 1
         numbered.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return tuple(numbered)
-
-
-def reorder_rows(array: np.ndarray, order: Sequence[int]) -> None:
-    """Do `array[:] = array[order]` with one row of extra memory, along the permutation's cycles."""
-    done = np.zeros(len(array), dtype=bool)
-    for start in range(len(array)):
-        if done[start]:
-            continue
-        first, row = array[start].copy(), start
-        while order[row] != start:
-            array[row] = array[order[row]]
-            done[row] = True
-            row = order[row]
-        array[row] = first
-        done[row] = True

@@ -1,59 +1,60 @@
 """Images in class folders: train/<class>/* and test/<class>/*."""
 
+import logging
 import os
-import struct
-import zlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
-
-from zeroshot_al.cores import n_cores
 from zeroshot_al.errors import InputError
-from zeroshot_al.memory import check_memory, images_text
-from zeroshot_al.pool import SPLITS
-from zeroshot_al.sources.canonical import RawImages
-from zeroshot_al.sources.decode import FORMATS
-from zeroshot_al.sources.folder import leads_out
-from zeroshot_al.user_files import open_regular
+from zeroshot_al.files import read_npy
+from zeroshot_al.pool import SPLITS, Pool
+from zeroshot_al.sources.canonical import canonical_rows
+from zeroshot_al.sources.folder import NOT_UTF8, leads_out, passed_over, printable
+from zeroshot_al.sources.ingest import Ingested
+from zeroshot_al.sources.npy_rows import keep_rows
+from zeroshot_al.sources.one_size import decode_to_one_size, refuse_all
+from zeroshot_al.sources.removed import write_rejected
+from zeroshot_al.user_files import expanded
 
-# What Pillow raises on a broken file, beside OSError, depends on the format and on the damage.
-BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
-                Image.DecompressionBombError)  # fmt: skip
-BLOCK = 256  # images a task
-# Below, Pillow holds the interpreter's lock most of the time, and a second thread slows the first:
-# PNGs of 32 x 32 decode at 7,800/s with one thread and 5,100/s with two, of 64 x 64 at 4,800
-# and 6,200, of 224 x 224 at 650 and 1,500 (2 cores).
-ONE_THREAD_BELOW_PX = 48 * 48
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The files under a root, sorted by path: names are posix paths relative to the root."""
+    """The files under a root, folder by folder.
+
+    Parameters
+    ----------
+    root : Path
+    names : sequence of str, n_files
+        Posix paths relative to the root: split/class/file.
+    splits, labels : sequence of str, n_files each
+    rejected : dict of str to str
+        Reason by name, of files that are not among them.
+    """
 
     root: Path
-    names: tuple[str, ...]
-    splits: tuple[str, ...]
-    labels: tuple[str, ...]
+    names: Sequence[str]
+    splits: Sequence[str]
+    labels: Sequence[str]
+    rejected: dict[str, str] = field(default_factory=dict)
 
 
 def list_class_folders(root: str | Path) -> Listing:
-    """List root/train/<class>/* and root/test/<class>/*; names that begin with "." are skipped.
+    """List root/train/<class>/* and root/test/<class>/*, but hidden files and folders.
 
     Raises
     ------
     InputError
-        If a split or class folder is missing or empty, if the splits' classes differ, if a file or
-        folder lies where the layout has no place for it, or if a link leads out of the root.
+        If a split or class folder is missing or empty, if the splits' classes differ or are no
+        text, if a file or folder lies where the layout has no place for it, or if a link leads out
+        of the root.
     """
-    root = Path(root)
+    root = expanded(root)
     if not root.is_dir():
         raise InputError(f"{root} is not a folder; it must hold train/<class>/ and test/<class>/")
-    names, splits, labels = [], [], []
+    found = Listing(root, [], [], [])
     classes = {split: _class_folders(root, split) for split in SPLITS}
     for split, other in (SPLITS, SPLITS[::-1]):
         for name in classes[split]:
@@ -73,61 +74,93 @@ def list_class_folders(root: str | Path) -> Listing:
                     raise InputError(
                         f"{folder / entry.name} is a folder; put its images directly into {folder}"
                     )
-                names.append(f"{split}/{label}/{entry.name}")
-                splits.append(split)
-                labels.append(label)
-    return Listing(root, tuple(names), tuple(splits), tuple(labels))
+                name = f"{split}/{label}/{entry.name}"
+                if printable(name) != name:
+                    found.rejected[printable(name)] = NOT_UTF8
+                    continue
+                found.names.append(name)
+                found.splits.append(split)
+                found.labels.append(label)
+    return found
 
 
-def read_listing(listing: Listing) -> RawImages:
-    """Decode every file of a listing to RGB.
+def read_class_folders(root: str | Path, size_px: int | None, directory: Path) -> Pool:
+    """Decode the user's class folders into `directory`, in canonical order.
+
+    Images of equal pixels stay, since each has a split and a label of its own.
+
+    Parameters
+    ----------
+    root : path
+    size_px : int, optional
+        As for `decode_image`; None demands one size of all.
+    directory : Path
+        Gets `images.npy` and `rejected.csv`.
 
     Returns
     -------
-    RawImages
-        With images of shape (n_samples, height, width, 3), uint8.
+    Pool
+        Its ids are the paths relative to the root, its images a memory map of `images.npy`.
 
     Raises
     ------
     InputError
-        If a file is no whole 8-bit image, or its size is not that of the first file.
+        If not one image of a class can be read in a split, or as `list_class_folders` and
+        `decode_to_one_size`.
     """
-    paths = [listing.root / name for name in listing.names]
-    images = decode_images(paths)
-    return RawImages(images, listing.splits, listing.labels, listing.names)
+    listing = list_class_folders(root)
+    out = directory / "images.npy"
+    found, rejected = decode_to_one_size(
+        root, str(listing.root), listing.names, listing.names, listing.rejected, size_px, out
+    )
+    _check_classes(root, (listing.names[i] for i in found.good), rejected)
+    write_rejected(directory, rejected)
+    if rejected:
+        first = min(rejected)
+        log.warning(
+            "%s: %d files rejected (rejected.csv), the first %r: %s",
+            root, len(rejected), first, rejected[first],
+        )  # fmt: skip
+    return pool_in_place(listing, found, out, listing.names)
 
 
-def decode_images(paths: Sequence[Path]) -> np.ndarray:
-    """Decode image files of one size into one array of shape (n, height, width, 3), uint8.
+def pool_in_place(
+    listing: Listing, found: Ingested, out: Path, names: Sequence[str] | None
+) -> Pool:
+    """Bring the decoded rows of a listing into canonical order, and cut off those without image.
 
-    Raises
-    ------
-    InputError
-        As `read_listing`.
+    Parameters
+    ----------
+    listing : Listing
+    found : Ingested
+        What `decode_files` made of it.
+    out : Path
+        The array; is changed.
+    names : sequence of str, optional
+        As for `canonical_rows`, one for each file of the listing.
+
+    Returns
+    -------
+    Pool
+        Its images are a memory map of `out`.
     """
-    width, height = _size_px(paths[0])
-    shape = (height, width, 3)
-    check_memory(
-        len(paths) * height * width * 3, f"decoding {images_text(len(paths), shape)}",
-        "resize them or give fewer or more memory",
-    )  # fmt: skip
-    images = np.empty((len(paths), *shape), dtype=np.uint8)
+    rows = found.good
+    splits, labels = ([values[i] for i in rows] for values in (listing.splits, listing.labels))
+    names = names and [names[i] for i in rows]
+    order, ids = canonical_rows(found.digests[rows], splits, labels, names)
+    keep_rows(out, rows[order])
+    splits, labels = (tuple(values[i] for i in order) for values in (splits, labels))
+    return Pool(read_npy(out, memory_map=True), ids, splits, labels)
 
-    def decode_block(start: int) -> int:
-        block = range(start, min(start + BLOCK, len(paths)))
-        for i in block:
-            images[i] = _decode(paths[i], (width, height), paths[0])
-        return len(block)
 
-    # Threads rather than processes: Pillow decodes without the lock, and nothing is copied over.
-    n_workers = 1 if width * height < ONE_THREAD_BELOW_PX else n_cores()
-    with (
-        ThreadPoolExecutor(n_workers) as executor,
-        tqdm(total=len(paths), desc="decode", unit="img", disable=None) as progress,
-    ):
-        for n_done in executor.map(decode_block, range(0, len(paths), BLOCK)):
-            progress.update(n_done)
-    return images
+def _check_classes(root: str | Path, kept: Iterable[str], rejected: Mapping[str, str]) -> None:
+    """Check that each class folder, what stands before a name's last "/", has an image left."""
+    left = {name.rpartition("/")[0] for name in kept}
+    lost = {name: why for name, why in rejected.items() if name.rpartition("/")[0] not in left}
+    if lost:
+        folder = min(lost).rpartition("/")[0]
+        of_folder = {name: why for name, why in lost.items() if name.rpartition("/")[0] == folder}
+        refuse_all(Path(root, folder), of_folder)
 
 
 def _class_folders(root: Path, split: str) -> list[str]:
@@ -143,16 +176,19 @@ def _class_folders(root: Path, split: str) -> list[str]:
                 f"{folder / entry.name} lies outside of the class folders; "
                 f"move it into {folder}/<class>/"
             )
+        if printable(entry.name) != entry.name:
+            raise InputError(
+                f"the name of {folder / printable(entry.name)} is not valid UTF-8; rename it"
+            )
     if not entries:
         raise InputError(f"{folder} has no class folder; put images into {folder}/<class>/")
     return [entry.name for entry in entries]
 
 
 def _visible(folder: Path, root: Path) -> list[os.DirEntry]:
-    # File managers and macOS leave hidden files such as .DS_Store.
     with os.scandir(folder) as listed:
         entries = sorted(
-            (entry for entry in listed if not entry.name.startswith(".")),
+            (entry for entry in listed if not passed_over(entry.name)),
             key=lambda entry: entry.name,
         )
     for entry in entries:
@@ -163,40 +199,3 @@ def _visible(folder: Path, root: Path) -> list[os.DirEntry]:
         if not Path(entry.path).exists():
             raise InputError(f"{entry.path} is a link that leads nowhere; remove it")
     return entries
-
-
-def _size_px(path: Path) -> tuple[int, int]:
-    try:
-        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
-            return image.size
-    except BROKEN_IMAGE as error:
-        raise _unreadable(path, error) from None
-
-
-def _decode(path: Path, size_px: tuple[int, int], first: Path) -> np.ndarray:
-    try:
-        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
-            # Before decoding, so that a decompression bomb costs nothing.
-            if image.size != size_px:
-                raise InputError(
-                    f"{path} has {image.width} x {image.height} pixels but {first} has "
-                    f"{size_px[0]} x {size_px[1]}; resize the images to one size"
-                )
-            # Pillow's own conversion to RGB would clip these at 255: all white, without a word.
-            if image.mode.startswith(("I", "F")):
-                raise InputError(f"{path} has more than 8 bits a channel; convert it to 8 bits")
-            return np.asarray(image.convert("RGB"))
-    except InputError:
-        raise
-    except BROKEN_IMAGE as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    if isinstance(error, Image.UnidentifiedImageError):
-        reason = "not a JPEG, PNG, WebP, BMP, TIFF or GIF image"
-    else:
-        # strerror, because an OSError's text repeats the path.
-        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        reason = " ".join(text.split())
-    return InputError(f"{path} cannot be read as an image ({reason}); replace or remove it")

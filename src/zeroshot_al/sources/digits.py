@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zeroshot_al.sources.canonical import RawImages, pixel_hashes
+from zeroshot_al.sources.canonical import RawImages, pixel_digests
 
 N_TRAIN = 1400
 UPSAMPLING = 2  # nearest neighbour: an encoder's strides would leave little of 8 x 8
@@ -27,8 +27,8 @@ def read_digits() -> RawImages:
     gray = gray.repeat(UPSAMPLING, axis=1).repeat(UPSAMPLING, axis=2)
     images = np.repeat(gray[..., None], 3, axis=3)
     labels = [str(target) for target in digits.target]
-    hashes = pixel_hashes(images)
-    by_hash = sorted(range(len(images)), key=lambda i: (hashes[i], labels[i]))
+    hashes = pixel_digests(images)
+    by_hash = sorted(range(len(images)), key=lambda i: (hashes[i].tobytes(), labels[i]))
     splits = ["test"] * len(images)
     for i in by_hash[:N_TRAIN]:
         splits[i] = "train"

@@ -14,6 +14,7 @@ IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff",
      ".gif")
 )  # fmt: skip
+NOT_UTF8 = "its name is not valid UTF-8"
 LEFT_BY_FILE_MANAGERS = frozenset(("thumbs.db", "desktop.ini"))
 
 
@@ -81,7 +82,7 @@ def list_folder(root: str | Path) -> Candidates:
 
 
 def _sort_entry(entry, folder: str, real_root: str, found: Candidates, folders, links) -> None:
-    if entry.name.startswith(".") or entry.name.lower() in LEFT_BY_FILE_MANAGERS:
+    if passed_over(entry.name):
         return
     name = f"{folder}/{entry.name}" if folder else entry.name
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
@@ -106,13 +107,18 @@ def _sort_entry(entry, folder: str, real_root: str, found: Candidates, folders, 
             found.skipped[printable(suffix) or "no suffix"] += 1
     elif printable(name) != name:
         # It could be neither an id in a UTF-8 file nor a name in a labelling tool.
-        found.rejected[printable(name)] = "its name is not valid UTF-8"
+        found.rejected[printable(name)] = NOT_UTF8
     elif kind == "file":
         found.files[name] = name
     elif entry.is_symlink():
         heapq.heappush(links, name)
     else:
         folders.append(name)
+
+
+def passed_over(name: str) -> bool:
+    """Tell whether a file or folder is hidden, or one that file managers leave."""
+    return name.startswith(".") or name.lower() in LEFT_BY_FILE_MANAGERS
 
 
 def leads_out(path: str | Path, root: str | Path) -> bool:

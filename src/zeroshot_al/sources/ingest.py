@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from tqdm import tqdm
@@ -22,13 +23,39 @@ from tqdm import tqdm
 from zeroshot_al.cores import n_cores
 from zeroshot_al.errors import InputError
 from zeroshot_al.interrupts import interrupts_deferred
-from zeroshot_al.sources.canonical import reorder_rows
+from zeroshot_al.sources.canonical import DIGEST_BYTES
 from zeroshot_al.sources.decode import RejectedError, decode_image
 from zeroshot_al.sources.duplicates import Signatures, signatures
+from zeroshot_al.sources.npy_rows import create_npy
 from zeroshot_al.workers import end_with_parent, end_workers
 
 BLOCK_BYTES = 2**22  # of pixels that a worker holds before it writes them
-DIGEST_BYTES = hashlib.sha256().digest_size
+DATA_SIZE = "give the working resolution data.size_px"
+
+
+@dataclass(frozen=True)
+class Due:
+    """The shape that images have to have, and what is told of one of another.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (height, width, 3).
+    whose : str
+        Who else has it.
+    remedy : str
+    """
+
+    shape: tuple[int, int, int]
+    whose: str
+    remedy: str
+
+    def refuse(self, path: str, shape: tuple[int, ...]) -> NoReturn:
+        """Raise an `InputError` for an image of another shape."""
+        raise InputError(
+            f"{path} has {shape[1]} x {shape[0]} pixels and {self.whose} "
+            f"{self.shape[1]} x {self.shape[0]}; {self.remedy}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +76,11 @@ class Ingested:
     digests: np.ndarray
     signatures: Signatures
 
+    @cached_property
+    def good(self) -> np.ndarray:
+        """The sorted numbers of the files that gave an image, int64."""
+        return np.setdiff1d(np.arange(len(self.digests)), list(self.reasons))
+
 
 @dataclass(frozen=True)
 class _Task:
@@ -56,7 +88,7 @@ class _Task:
 
     root: str
     paths: Sequence[str]
-    shape: tuple[int, int, int]
+    due: Due
     size_px: int | None
     out: Path
     offset: int  # of the first pixel in the file
@@ -69,9 +101,9 @@ _slot = 0
 
 
 def decode_files(
-    root: str, paths: Sequence[str], shape: tuple[int, int, int], size_px: int | None, out: Path
+    root: str, paths: Sequence[str], due: Due, size_px: int | None, out: Path
 ) -> Ingested:
-    """Decode files into `out`, an .npy file of shape (n_files, *shape), uint8, row by row.
+    """Decode files into `out`, an .npy file of shape (n_files, height, width, 3), uint8, by rows.
 
     A file that gives no image leaves zeros. No process holds more than a block of rows.
 
@@ -80,28 +112,28 @@ def decode_files(
     root : str
     paths : sequence of str, n_files
         Absolute, or relative to `root`.
-    shape : tuple of int
-        (height, width, 3) of every image.
+    due : Due
+        The shape of every image.
     size_px : int, optional
-        As for `decode_image`. None demands that the images have `shape`.
+        As for `decode_image`. None demands that the images have that shape.
     out : Path
         Is written anew; its place is reserved on the disk before the first image.
 
     Raises
     ------
     InputError
-        If an image is not of `shape`, or if a file crashes a worker.
+        If an image is of another shape, or if a file crashes a worker.
     OSError
         If the disk is full.
     """
-    offset = create_npy(out, (len(paths), *shape))
-    block = max(1, min(256, BLOCK_BYTES // int(np.prod(shape))))
+    offset = create_npy(out, (len(paths), *due.shape))
+    block = max(1, min(256, BLOCK_BYTES // int(np.prod(due.shape))))
     starts = range(0, len(paths), block)
     n_workers = min(n_cores(), len(starts))
     # Forked workers share the list of paths; only Linux forks safely.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     task = _Task(
-        root, paths, shape, size_px, out, offset,
+        root, paths, due, size_px, out, offset,
         context.RawArray("q", [-1] * n_workers), context.Value("q", 0),
     )  # fmt: skip
     result = Ingested(
@@ -132,52 +164,11 @@ def decode_files(
     return result
 
 
-def create_npy(path: Path, shape: tuple[int, ...]) -> int:
-    """Create a uint8 .npy file of zeros, its space reserved, and return where its data begin."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as file:
-        offset = _write_header(file, shape)
-        size = offset + int(np.prod(shape))
-        file.truncate(size)
-        if hasattr(os, "posix_fallocate"):
-            file.flush()
-            # A full disk is told now, not in an hour.
-            os.posix_fallocate(file.fileno(), 0, size)
-    return offset
-
-
-def keep_rows(path: Path, order: np.ndarray | Sequence[int]) -> None:
-    """Bring the rows of `order` to the front of a uint8 .npy file in place; cut off the rest."""
-    images = np.lib.format.open_memmap(path, mode="r+")
-    shape = images.shape[1:]
-    rest = np.ones(len(images), dtype=bool)
-    rest[order] = False
-    # A plain view: each row of a memmap would be one more Python object of its class.
-    reorder_rows(np.asarray(images), np.concatenate([order, np.flatnonzero(rest)]).tolist())
-    images.flush()
-    del images
-    shorten_npy(path, (len(order), *shape))
-
-
-def shorten_npy(path: Path, shape: tuple[int, ...]) -> None:
-    """Cut a uint8 .npy file to its first rows, in place."""
-    with open(path, "rb+") as file:
-        # NumPy leaves room in the header for the first axis to be of any length.
-        file.truncate(_write_header(file, shape) + int(np.prod(shape)))
-        os.fsync(file.fileno())
-
-
-def _write_header(file, shape: tuple[int, ...]) -> int:
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    return file.tell()
-
-
 def _crash(task: _Task) -> str:
     suspects = [_full_path(task, index) for index in task.reading if index >= 0]
     return (
         f"a decoder crashed at {' or '.join(suspects) or 'an image'}; "
-        "take the file away, list its id in data.exclude, or give more memory"
+        "take the file away, list its id in data.exclude (of folder and csv), or give more memory"
     )
 
 
@@ -198,7 +189,7 @@ def _start_worker(task: _Task) -> None:
 
 def _decode_block(start: int, length: int) -> tuple[int, dict[int, str], np.ndarray, Signatures]:
     paths = [_full_path(_task, index) for index in range(len(_task.paths))[start : start + length]]
-    block = np.zeros((len(paths), *_task.shape), dtype=np.uint8)
+    block = np.zeros((len(paths), *_task.due.shape), dtype=np.uint8)
     reasons: dict[int, str] = {}
     digests = np.zeros((len(paths), DIGEST_BYTES), dtype=np.uint8)
     for i, path in enumerate(paths):
@@ -208,11 +199,8 @@ def _decode_block(start: int, length: int) -> tuple[int, dict[int, str], np.ndar
         except RejectedError as error:
             reasons[start + i] = str(error)
             continue
-        if image.shape != _task.shape:
-            raise InputError(
-                f"{path} has {image.shape[1]} x {image.shape[0]} pixels and the first image "
-                f"{_task.shape[1]} x {_task.shape[0]}; give the working resolution data.size_px"
-            )
+        if image.shape != _task.due.shape:
+            _task.due.refuse(path, image.shape)
         block[i] = image
         digests[i] = np.frombuffer(hashlib.sha256(image).digest(), np.uint8)
     _task.reading[_slot] = -1

@@ -1,10 +1,8 @@
 """The user's own images, a folder or a CSV of paths, without labels: an unlabelled pool."""
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
@@ -12,11 +10,12 @@ from zeroshot_al.errors import InputError, shown
 from zeroshot_al.files import read_npy
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources import duplicates
-from zeroshot_al.sources.decode import RejectedError, decode_image
 from zeroshot_al.sources.duplicates import Duplicate, Signatures
 from zeroshot_al.sources.folder import Candidates
 from zeroshot_al.sources.id_files import labelled_ids, without_excluded
-from zeroshot_al.sources.ingest import Ingested, decode_files, keep_rows
+from zeroshot_al.sources.ingest import Ingested
+from zeroshot_al.sources.npy_rows import keep_rows
+from zeroshot_al.sources.one_size import decode_to_one_size
 from zeroshot_al.sources.removed import write_removed
 
 log = logging.getLogger(__name__)
@@ -51,26 +50,17 @@ def read_own_images(
     """
     excluded = without_excluded(candidates.files, exclude)
     ids = sorted(candidates.files.keys() - excluded if excluded else candidates.files)
-    if not ids:
-        if candidates.rejected:
-            _refuse(where, candidates.rejected)
+    if not ids and not candidates.rejected:
         others = f"{candidates.skipped.total():,} other files, {len(excluded):,} excluded"
         raise InputError(
             f"{where} holds no image ({others}); images are .jpg, .png, .webp, .bmp, .tif, .gif"
         )
     paths = [candidates.files[name] for name in ids]
-    rejected = dict(candidates.rejected)
-    shape = (
-        (size_px, size_px, 3)
-        if size_px is not None
-        else _first_shape(where, candidates.root, ids, paths, rejected)
-    )
     out = directory / "images.npy"
-    found = decode_files(candidates.root, paths, shape, size_px, out)
-    rejected |= {ids[i]: why for i, why in sorted(found.reasons.items())}
-    good = np.setdiff1d(np.arange(len(ids)), list(found.reasons))
-    if not len(good):
-        _refuse(where, rejected)
+    found, rejected = decode_to_one_size(
+        where, candidates.root, ids, paths, candidates.rejected, size_px, out
+    )
+    good = found.good
     order, first = (good[rows] for rows in duplicates.distinct_rows(found.digests[good]))
     kept_for = {
         ids[copy]: ids[kept] for copy, kept in zip(good, first, strict=True) if copy != kept
@@ -87,27 +77,6 @@ def read_own_images(
         read_npy(out, memory_map=True), tuple(ids[i] for i in order), ("train",) * n_kept,
         ("",) * n_kept, labelled=labelled_there,
     )  # fmt: skip
-
-
-def _first_shape(
-    where: str, root: str, ids: list[str], paths: list[str], rejected: Mapping[str, str]
-) -> tuple[int, int, int]:
-    """Return the shape of the first image that can be read: it is then due of all."""
-    reasons = {}
-    for name, path in zip(ids, paths, strict=True):
-        try:
-            return decode_image(os.path.join(root, path), None).shape  # noqa: PTH118
-        except RejectedError as error:
-            reasons[name] = str(error)
-    return _refuse(where, rejected | reasons)
-
-
-def _refuse(where: str, rejected: Mapping[str, str]) -> NoReturn:
-    first = min(rejected)
-    raise InputError(
-        f"none of the {len(rejected):,} images in {where} can be read, the first {first!r}: "
-        f"{rejected[first]}; replace them"
-    )
 
 
 def _duplicates(

@@ -44,8 +44,13 @@ def write_removed(
     """Write both files into a pool's directory; the reasons of `rejected` by id."""
     copies = (copy._replace(id=quote_cell(copy.id), duplicate_of=quote_cell(copy.duplicate_of))
               for copy in duplicates)  # fmt: skip
-    rows = ((quote_cell(name), reason) for name, reason in sorted(rejected.items()))
     write_csv(directory / "duplicates.csv", HEADER, copies)
+    write_rejected(directory, rejected)
+
+
+def write_rejected(directory: Path, rejected: Mapping[str, str]) -> None:
+    """Write `rejected.csv` alone, for a source that keeps copies."""
+    rows = ((quote_cell(name), reason) for name, reason in sorted(rejected.items()))
     write_csv(directory / "rejected.csv", REJECTED_HEADER, rows)
 
 
