@@ -1,13 +1,13 @@
-"""Small genuine archives in the formats of torchvision's data sets."""
+"""Small genuine archives in the formats of the published data sets."""
 
 import hashlib
 import io
-import pickle
 import tarfile
 
 import numpy as np
 from PIL import Image
-from torchvision.datasets import CIFAR10
+
+from zeroshot_al.sources.cifar import CifarArchive
 
 NAMES = ["airplane", "bird", "cat"]
 
@@ -22,45 +22,45 @@ def images_and_targets(seed, n_samples, size_px=32):
     return images, [i % 3 for i in range(n_samples)]
 
 
-def cifar_archive(batches, names, meta_key="label_names", label_key="labels"):
-    """Build a .tar.gz as CIFAR's: pickled batches of rows, and return it with torchvision's lists.
+def cifar_archive(batches, names, n_labels=1, more=()):
+    """Build a .tar.gz as CIFAR's binary one, and return it with its description.
 
-    `batches` maps a file name to images (n, 32, 32, 3) and their class indices.
+    `batches` maps a file name to images (n, 32, 32, 3) and their class indices, which are the last
+    of `n_labels`; `more` are further members, a TarInfo and its bytes each, put in front.
     """
-    files = {"batches.meta": pickle.dumps({meta_key: names})}
+    files = {"names.txt": "\n".join([*names, "", ""]).encode()}
     for name, (images, targets) in batches.items():
         rows = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
-        files[name] = pickle.dumps({"data": rows, label_key: list(targets)})
+        labels = np.full((len(images), n_labels), 99, np.uint8)
+        labels[:, -1] = targets
+        files[name] = np.concatenate([labels, rows], axis=1).tobytes()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=0) as archive:
+        for entry, data in more:
+            archive.addfile(entry, io.BytesIO(data))
         for name, data in files.items():
-            entry = tarfile.TarInfo(f"tiny-batches/{name}")
+            entry = tarfile.TarInfo(f"tiny/{name}")
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))
-    sums = {name: md5(data) for name, data in files.items()}
-    attributes = {
-        "base_folder": "tiny-batches",
-        "filename": "tiny.tar.gz",
-        "url": "http://127.0.0.1:9/tiny.tar.gz",  # the discard port: refused at once
-        "tgz_md5": md5(packed.getvalue()),
-        "train_list": [[name, sums[name]] for name in batches if name != "test"],
-        "test_list": [["test", sums["test"]]],
-        "meta": {"filename": "batches.meta", "key": meta_key, "md5": sums["batches.meta"]},
-    }
-    return packed.getvalue(), attributes
-
-
-def tiny_cifar10():
-    """Build a CIFAR-10 of 30 + 12 images: its archive and its dataset class."""
-    data, attributes = cifar_archive(
-        {
-            "data_1": images_and_targets(1, 20),
-            "data_2": images_and_targets(2, 10),
-            "test": images_and_targets(3, 12),
-        },
-        NAMES,
+    description = CifarArchive(
+        "http://127.0.0.1:9/tiny.tar.gz",  # the discard port: refused at once
+        md5(packed.getvalue()),
+        tuple(f"tiny/{name}" for name in batches if name != "test"),
+        ("tiny/test",),
+        "tiny/names.txt",
+        n_labels,
     )
-    return data, type("Tiny", (CIFAR10,), attributes)
+    return packed.getvalue(), description
+
+
+def tiny_cifar10(more=()):
+    """Build a CIFAR-10 of 30 + 12 images: its archive and its description."""
+    batches = {
+        "data_1": images_and_targets(1, 20),
+        "data_2": images_and_targets(2, 10),
+        "test": images_and_targets(3, 12),
+    }
+    return cifar_archive(batches, NAMES, more=more)
 
 
 def save_as_folder(raw, root):

@@ -4,6 +4,7 @@ import http.server
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from archives import tiny_cifar10
 from zeroshot_al.errors import InputError
 from zeroshot_al.sources import DataParams, load_source
 from zeroshot_al.sources import archives as our_archives
-from zeroshot_al.sources.archives import read_torchvision
+from zeroshot_al.sources.cifar import read_cifar
 from zeroshot_al.sources.published import PUBLISHED, load_published
 
 
@@ -54,10 +55,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(tiny):
-    archive, dataset_class = tiny
     with Server(("127.0.0.1", 0), Handler) as server:
-        server.archive = archive
-        dataset_class.url = f"http://127.0.0.1:{server.server_port}/tiny.tar.gz"
+        server.archive = tiny[0]
+        server.tiny = replace(tiny[1], url=f"http://127.0.0.1:{server.server_port}/tiny.tar.gz")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield server
@@ -70,29 +70,29 @@ def _no_proxy(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
-def test_a_download_is_used_and_not_repeated(server, tiny, tmp_path, capsys):
-    first = read_torchvision(tiny[1], tmp_path)
+def test_a_download_is_used_and_not_repeated(server, tmp_path, capsys):
+    first = read_cifar(server.tiny, tmp_path)
     server.mode = "404"
-    assert np.array_equal(read_torchvision(tiny[1], tmp_path).images, first.images)
+    assert np.array_equal(read_cifar(server.tiny, tmp_path).images, first.images)
     assert capsys.readouterr() == ("", "")  # torchvision's bar too is silent off a terminal
 
 
 @pytest.mark.parametrize(
     ("mode", "told"), [("404", "404"), ("half", "corrupted"), ("stalled", "timed out")]
 )
-def test_a_bad_download_is_told_and_never_kept(server, tiny, tmp_path, monkeypatch, mode, told):
+def test_a_bad_download_is_told_and_never_kept(server, tmp_path, monkeypatch, mode, told):
     monkeypatch.setattr(our_archives, "TIMEOUT_S", 0.3)
     server.mode = mode
-    assert told in refusal(read_torchvision, tiny[1], tmp_path)
+    assert told in refusal(read_cifar, server.tiny, tmp_path)
     assert socket.getdefaulttimeout() is None
     server.mode = "whole"
-    assert len(read_torchvision(tiny[1], tmp_path).images) == 42
+    assert len(read_cifar(server.tiny, tmp_path).images) == 42
 
 
 def test_an_archive_with_another_md5_is_not_read(tiny, tmp_path):
-    archive, dataset_class = tiny
+    archive, description = tiny
     (tmp_path / "tiny.tar.gz").write_bytes(archive[:-1] + b"x")
-    assert "refused" in refusal(read_torchvision, dataset_class, tmp_path)
+    assert "refused" in refusal(read_cifar, description, tmp_path)
 
 
 @pytest.mark.parametrize("source", sorted(PUBLISHED))
@@ -105,10 +105,9 @@ def test_no_network_and_no_copy_says_what_to_do(source, tmp_path, monkeypatch):
     assert PUBLISHED[source].archives in told
 
 
-def test_the_told_archives_are_those_that_torchvision_wants():
+def test_the_told_archives_are_those_that_are_looked_for():
     for source in ("cifar10", "cifar100"):
-        dataset_class = getattr(tv, PUBLISHED[source].dataset)
-        assert PUBLISHED[source].archives == dataset_class.filename
+        assert PUBLISHED[source].dataset.url.endswith(f"/{PUBLISHED[source].archives}")
     for split in ("train", "test"):
         assert tv.SVHN.split_list[split][1] in PUBLISHED["svhn"].archives
 

@@ -15,6 +15,7 @@ from zeroshot_al.pool import save_pool
 from zeroshot_al.sources import DataParams, load_source
 from zeroshot_al.sources.archives import read_torchvision
 from zeroshot_al.sources.canonical import RawImages, canonical_pool, fingerprint, pixel_digests
+from zeroshot_al.sources.cifar import read_cifar
 from zeroshot_al.sources.published import Published, read_local_copy
 
 SHARED = Path(__file__).parents[3] / "shared" / "cifar10"
@@ -42,9 +43,9 @@ def refusal(function, *args):
 
 
 def test_an_archive_and_a_local_copy_give_the_same_bytes(tiny, tmp_path):
-    archive, dataset_class = tiny
+    archive, description = tiny
     (tmp_path / "tiny.tar.gz").write_bytes(archive)
-    raw = read_torchvision(dataset_class, tmp_path)
+    raw = read_cifar(description, tmp_path)
     save_as_folder(raw, tmp_path / "copy")
     from_archive = pool_files(canonical_pool(raw), tmp_path / "a")
     copy = read_local_copy("tiny", tmp_path / "copy", TINY, tmp_path / "b")
@@ -55,9 +56,9 @@ def test_an_archive_and_a_local_copy_give_the_same_bytes(tiny, tmp_path):
 
 
 def test_cifar_pixels_are_those_of_its_rows(tiny, tmp_path):
-    archive, dataset_class = tiny
+    archive, description = tiny
     (tmp_path / "tiny.tar.gz").write_bytes(archive)
-    raw = read_torchvision(dataset_class, tmp_path)
+    raw = read_cifar(description, tmp_path)
     first, targets = images_and_targets(1, 20)
     assert np.array_equal(raw.images[:20], first)
     assert raw.labels[:20] == [NAMES[target] for target in targets]
@@ -66,9 +67,9 @@ def test_cifar_pixels_are_those_of_its_rows(tiny, tmp_path):
 
 def test_cifar100_has_the_fine_labels(tmp_path):
     batches = {"train": images_and_targets(1, 6), "test": images_and_targets(2, 3)}
-    archive, attributes = cifar_archive(batches, NAMES, "fine_label_names", "fine_labels")
+    archive, description = cifar_archive(batches, NAMES, n_labels=2)
     (tmp_path / "tiny.tar.gz").write_bytes(archive)
-    raw = read_torchvision(type("Tiny", (tv.CIFAR100,), attributes), tmp_path)
+    raw = read_cifar(description, tmp_path)
     assert raw.labels == NAMES * 3
 
 
@@ -154,7 +155,7 @@ def test_a_folder_name_stands_for_the_label_with_a_slash(tiny_fashion, tmp_path)
 @pytest.fixture
 def copy(tiny, tmp_path):
     (tmp_path / "tiny.tar.gz").write_bytes(tiny[0])
-    save_as_folder(read_torchvision(tiny[1], tmp_path), tmp_path / "copy")
+    save_as_folder(read_cifar(tiny[1], tmp_path), tmp_path / "copy")
     return tmp_path / "copy"
 
 
@@ -226,15 +227,15 @@ def test_cifar10_from_its_copy_and_from_an_archive_gives_the_same_bytes(tmp_path
     pixels = pool.train_images.mean((0, 1, 2)) / 255
     assert pixels == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)
 
-    # The same images as torchvision gets them: five batches and a test batch, in any order.
+    # The same images as in the archive: five batches and a test batch, in any order.
     order = np.random.default_rng(0).permutation(50_000)
     batches = {
         f"data_{i}": (pool.train_images[part], pool.train_labels[part])
         for i, part in enumerate(np.split(order, 5))
     }
     batches["test"] = (pool.test_images[::-1], pool.test_labels[::-1])
-    archive, attributes = cifar_archive(batches, list(pool.classes))
+    archive, description = cifar_archive(batches, list(pool.classes))
     (tmp_path / "tiny.tar.gz").write_bytes(archive)
-    raw = read_torchvision(type("Tiny", (tv.CIFAR10,), attributes), tmp_path)
+    raw = read_cifar(description, tmp_path)
     assert not np.array_equal(raw.images[:100], pool.images[:100])
     assert pool_files(canonical_pool(raw), tmp_path / "a") == pool_files(pool, tmp_path / "b")

@@ -1,4 +1,4 @@
-"""The archives of published data sets, fetched, checked and read by torchvision."""
+"""The files of published data sets, fetched, checked and read by torchvision."""
 
 import gzip
 import hashlib
@@ -7,7 +7,6 @@ import io
 import socket
 import ssl
 import sys
-import tarfile
 import urllib.error
 import zlib
 from collections.abc import Iterator
@@ -45,20 +44,8 @@ def read_torchvision(dataset_class: type, directory: str | Path) -> RawImages:
         if issubclass(dataset_class, SVHN)
         else [{"train": True}, {"train": False}]
     )
-    try:
-        with _patience():
-            # CIFAR's archives hold pickles. torchvision loads them after checking their md5
-            # against the published one, which is the one place where we accept pickle.
-            parts = [dataset_class(directory, download=True, **which) for which in by_split]
-    except (
-        *NETWORK,
-        RuntimeError,
-        ValueError,
-        EOFError,
-        AssertionError,
-        tarfile.TarError,
-    ) as error:
-        raise InputError(" ".join(str(error).split()) or type(error).__name__) from error
+    with downloading():
+        parts = [dataset_class(directory, download=True, **which) for which in by_split]
     first, second = (_pixels(part) for part in parts)
     splits = ["train"] * len(first) + ["test"] * len(second)
     labels = [name for part in parts for name in _label_names(part)]
@@ -85,16 +72,21 @@ def _label_names(dataset) -> list[str]:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
-    """Give up on a silent server, extract nothing elsewhere, and draw no bar off a terminal."""
+def downloading() -> Iterator[None]:
+    """Give up on a silent server, draw no bar off a terminal, and tell torchvision's errors.
+
+    Raises
+    ------
+    InputError
+        With torchvision's reason.
+    """
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_S)
-    # Python 3.14's default, for those before: no member leaves the folder.
-    if hasattr(tarfile, "data_filter"):
-        tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
     try:
         with nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO()):
             yield
+    except (*NETWORK, RuntimeError, ValueError, EOFError, AssertionError) as error:
+        raise InputError(" ".join(str(error).split()) or type(error).__name__) from error
     finally:
         socket.setdefaulttimeout(before)
 

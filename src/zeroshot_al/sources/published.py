@@ -1,4 +1,4 @@
-"""Published data sets: a local copy as class folders, or torchvision's checksummed archive."""
+"""Published data sets: a local copy as class folders, or the checksummed archives."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,6 +7,7 @@ from zeroshot_al.errors import InputError
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources.archives import read_torchvision
 from zeroshot_al.sources.canonical import canonical_pool, fingerprint
+from zeroshot_al.sources.cifar import CIFAR10, CIFAR100, CifarArchive, read_cifar
 from zeroshot_al.sources.class_folders import list_class_folders, pool_in_place
 from zeroshot_al.sources.ingest import Due, decode_files
 
@@ -17,16 +18,16 @@ class Published:
 
     Parameters
     ----------
-    dataset : str
-        The class in torchvision.datasets.
+    dataset : str or CifarArchive
+        The class in torchvision.datasets, but for CIFAR, whose archive there is of pickles.
     archives : str
-        The files that torchvision looks for, relative to the source's folder.
+        The files that are looked for, relative to the source's folder.
     n_train, n_test, n_classes, size_px : int
     fingerprint : str, optional
         `canonical.fingerprint` of the true data.
     """
 
-    dataset: str
+    dataset: str | CifarArchive
     archives: str
     n_train: int
     n_test: int
@@ -37,10 +38,10 @@ class Published:
 
 PUBLISHED = {
     "cifar10": Published(
-        "CIFAR10", "cifar-10-python.tar.gz", 50_000, 10_000, 10, 32,
+        CIFAR10, "cifar-10-binary.tar.gz", 50_000, 10_000, 10, 32,
         "25417efa7f0375f90460d37304ec40d47e84ccb8a20472e7c1c8cc7ec2ee8412",
     ),
-    "cifar100": Published("CIFAR100", "cifar-100-python.tar.gz", 50_000, 10_000, 100, 32),
+    "cifar100": Published(CIFAR100, "cifar-100-binary.tar.gz", 50_000, 10_000, 100, 32),
     "svhn": Published("SVHN", "train_32x32.mat and test_32x32.mat", 73_257, 26_032, 10, 32),
     "fashion_mnist": Published(
         "FashionMNIST",
@@ -70,12 +71,14 @@ def load_published(source: str, raw_dir: str | Path, pool_directory: Path) -> Po
             raise InputError(f"{folder} is a file; ZEROSHOT_AL_DATA must name a folder of folders")
     if (directory / "train").is_dir():
         return read_local_copy(source, directory, expected, pool_directory)
-    # Imported here: it takes seconds, and the other ways do without it.
-    import torchvision.datasets
-
-    dataset_class = getattr(torchvision.datasets, expected.dataset)
     try:
-        raw = read_torchvision(dataset_class, directory)
+        if isinstance(expected.dataset, CifarArchive):
+            raw = read_cifar(expected.dataset, directory)
+        else:
+            # Imported here: it takes seconds, and a local copy does without it.
+            import torchvision.datasets
+
+            raw = read_torchvision(getattr(torchvision.datasets, expected.dataset), directory)
     except InputError as error:
         raise InputError(
             f"{source} is neither in {directory} nor could it be downloaded ({error}); "
@@ -126,7 +129,7 @@ def read_local_copy(
         raise InputError(
             f"{directory / listing.names[row]} cannot be read ({found.reasons[row]}); {anew}"
         )
-    # torchvision's archive needs no such check: its md5 was checked.
+    # An archive needs no such check: its md5 was checked.
     if expected.fingerprint is not None and expected.fingerprint != fingerprint(
         found.digests, listing.splits, listing.labels
     ):
