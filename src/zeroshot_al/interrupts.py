@@ -119,8 +119,18 @@ def _wait_for_end(process: int) -> None:
         descriptor = os.pidfd_open(process)  # Linux: told at once, and of this very process
     except ProcessLookupError:
         return
-    except (AttributeError, OSError):
-        while os.getppid() == process:
+    except (AttributeError, OSError):  # elsewhere, or where the kernel or a sandbox has none
+        while _is_alive(process):
             time.sleep(1)
         return
     select.select([descriptor], [], [])
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True

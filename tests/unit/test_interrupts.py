@@ -1,8 +1,10 @@
 import contextlib
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -127,6 +129,36 @@ def test_a_session_of_its_own_makes_no_orphan(start):
     assert process.pid == stage
     time.sleep(0.5)
     assert process.poll() is None
+
+
+def without_pidfd(process):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+def test_without_pidfd_the_end_of_a_process_that_is_no_parent_is_noticed(monkeypatch):
+    monkeypatch.setattr(os, "pidfd_open", without_pidfd, raising=False)
+    # The grandparent of a stage, say, as DVC is of one that a shell runs.
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    waiting = threading.Thread(target=interrupts._wait_for_end, args=(other.pid,), daemon=True)
+    waiting.start()
+    waiting.join(timeout=1.5)
+    assert waiting.is_alive()
+    other.communicate()
+    waiting.join(timeout=60)
+    assert not waiting.is_alive()
+
+
+def test_without_pidfd_a_process_of_another_user_is_alive(monkeypatch):
+    def kill(process, number):
+        answers = [PermissionError, ProcessLookupError]
+        asked.append(number)
+        raise answers[len(asked) - 1]
+
+    asked = []
+    monkeypatch.setattr(os, "pidfd_open", without_pidfd, raising=False)
+    monkeypatch.setattr(os, "kill", kill)
+    interrupts._wait_for_end(1)
+    assert asked == [0, 0]
 
 
 def test_worker_processes_still_end_by_sigterm(monkeypatch):
