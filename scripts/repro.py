@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.utils.serialize import load_yaml, modify_yaml
@@ -198,6 +200,12 @@ async def reproduce(n_jobs: int, targets: Sequence[str]) -> None:
     os.chdir(repo.root_dir)
     try:
         order, needs = plan(repo, targets)
+    except LockError as error:  # a stage that runs holds what it reads and writes
+        pids = sorted(set(re.findall(r"\(PID (\d+)\)", str(error))), key=int)
+        raise InputError(
+            f"another run is at work here (PID {', '.join(pids) or 'unknown'}); wait until it is "
+            "done, or end it, and run again"
+        ) from error
     except DvcException as error:
         raise InputError(str(error)) from error
     crew = Crew(n_jobs, needs)

@@ -138,6 +138,29 @@ def test_targets_and_mistakes(project):
     assert "wrong" in done.stderr
 
 
+def test_a_second_run_beside_the_first_is_one_sentence(project):
+    first = subprocess.Popen(
+        repro(2), cwd=project.root, env=project.env | {"LEFT_WAITS": "test -e go"}, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        until = time.monotonic() + 300
+        while "end right" not in trace(project) or "start left" not in trace(project):
+            assert time.monotonic() < until, trace(project)
+            assert first.poll() is None, first.communicate()[0]
+            time.sleep(0.1)
+        second = project.call(*repro(2))
+    finally:
+        (project.root / "go").touch()
+        output = first.communicate(timeout=300)[0]
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1, second.stderr
+    assert second.stderr.startswith("repro: another run is at work here (PID ")
+    pid = int(second.stderr.partition("PID ")[2].partition(")")[0])
+    assert psutil.pid_exists(pid) is False  # it was the first's, which is done by now
+    assert first.returncode == 0, output
+
+
 @pytest.mark.slow
 def test_the_demo_s_stages_side_by_side(fresh_project, finished):
     project = fresh_project("demo_side_by_side")
