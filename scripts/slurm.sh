@@ -18,15 +18,16 @@ argument=${stage#*@} # train_budget@5000 is the script train_budget.py with the 
 source .venv/bin/activate
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
-# One launcher a node, and from it a rank for each GPU. They meet at the first node.
-srun torchrun \
+# One launcher a node, and from it a rank for each GPU. They meet at the first node, at a port of
+# this job's own: another job may have GPUs of the same node. srun takes no cores from the job itself.
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" torchrun \
     --nnodes "$SLURM_JOB_NUM_NODES" \
     --nproc-per-node "${SLURM_GPUS_ON_NODE:-1}" \
     --max-restarts 0 \
     --rdzv-id "$SLURM_JOB_ID" \
     --rdzv-backend c10d \
-    --rdzv-endpoint "$head:29500" \
+    --rdzv-endpoint "$head:$((20000 + SLURM_JOB_ID % 10000))" \
     "src/${stage%@*}.py" $argument
 
 # What lies there now are the outs of these dependencies and params.
-dvc commit --force "$stage"
+dvc --wait-for-lock commit --force "$stage"
