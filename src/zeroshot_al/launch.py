@@ -12,11 +12,13 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,6 +26,8 @@ import torch.distributed as dist
 
 from zeroshot_al.cores import n_cores
 from zeroshot_al.errors import InputError
+from zeroshot_al.files import write_json
+from zeroshot_al.heartbeats import heartbeats
 from zeroshot_al.interrupts import end_with
 from zeroshot_al.params import load_ranks
 from zeroshot_al.ranks import ALONE, Ranks
@@ -32,8 +36,15 @@ from zeroshot_al.stage import prepare_process, run_stage, sentence
 LAUNCHER = "ZEROSHOT_AL_LAUNCHER"
 """Environment variable of the ranks that `_start_ranks` starts: the launcher's process id."""
 # A rank may wait for hours until the others have finished their trainings. A rank that dies is
-# noticed by its closed connection, or by the launcher.
+# noticed by its closed connection, or by the launcher; one that falls silent, by its heartbeats.
 _PATIENCE = timedelta(days=30)
+_AGAIN = "run again: trainings continue from their last checkpoint"
+# What gloo, NCCL and the store say when the other side of a connection has gone. Most errors of
+# NCCL have causes of this rank's own: a full /dev/shm, a wrong driver.
+_LOST = (
+    "connection closed by", "connection reset by peer", "connection was likely closed",
+    "broken pipe", "ncclremoteerror",
+)  # fmt: skip
 _FAILED = 1  # exit code of a rank that has left its error
 
 
@@ -100,7 +111,6 @@ def _start_ranks(n_ranks: int) -> None:
 
 def _cause(exit_codes: dict[int, int], directory: Path, n_ranks: int) -> str:
     """Return why the ranks ended, in one sentence; a traceback goes to stderr before it."""
-    again = "run again: it continues from the last checkpoint"
     killed = [rank for rank, code in exit_codes.items() if code < 0]
     if killed:
         # One that aborts may do so because another has gone.
@@ -109,21 +119,29 @@ def _cause(exit_codes: dict[int, int], directory: Path, n_ranks: int) -> str:
         guess = ", as the system does when the memory is full" if number == signal.SIGKILL else ""
         return (
             f"rank {rank} of {n_ranks} was killed by signal {number} "
-            f"({signal.Signals(number).name}{guess}); {again}"
+            f"({signal.Signals(number).name}{guess}); {_AGAIN}"
         )
-    errors = [json.loads(file.read_text()) for file in directory.rglob("error.json")]
-    errors = [error for error in errors if not error["is_lost_connection"]]
-    if not errors:
-        silent = min(exit_codes, key=lambda rank: exit_codes[rank] == _FAILED)
+    errors = sorted(_left_errors(directory), key=lambda error: error["time_s"])
+    # Connections break when another rank ends, unless nobody tells of anything else.
+    causes = [error for error in errors if not error["is_lost_connection"]]
+    silent = exit_codes.keys() - {error["rank"] for error in errors}
+    if silent and not causes:
+        rank = min(silent, key=lambda rank: (exit_codes[rank] == _FAILED, rank))
         return (
-            f"rank {silent} of {n_ranks} ended with exit code {exit_codes[silent]} and no word; "
-            f"{again}"
+            f"rank {rank} of {n_ranks} ended with exit code {exit_codes[rank]} and no word; "
+            f"{_AGAIN}"
         )
-    first = min(errors, key=lambda error: error["time_s"])
+    first = (causes or errors)[0]
     if first["is_told"]:
         return first["message"]
     sys.stderr.write(first["traceback"])
-    return f"rank {first['rank']} of {n_ranks} failed: {first['message']}; once mended, {again}"
+    return f"rank {first['rank']} of {n_ranks} failed: {first['message']}; once mended, {_AGAIN}"
+
+
+def _left_errors(directory: Path) -> Iterator[dict]:
+    for file in directory.rglob("error.json"):
+        with suppress(OSError, ValueError):  # not readable: its rank counts as silent
+            yield json.loads(file.read_text(encoding="utf-8"))
 
 
 def _be_a_rank(main: Callable[..., None], args: tuple) -> None:
@@ -139,7 +157,8 @@ def _be_a_rank(main: Callable[..., None], args: tuple) -> None:
             main(*args, ALONE)
             return
         store, _, _ = next(dist.rendezvous("env://"))
-        with _group(store, rank, n_ranks) as ranks:
+        end = partial(_end_in_silence, rank, store)
+        with heartbeats(store, rank, n_ranks, end), _group(store, rank, n_ranks) as ranks:
             main(*args, ranks)
     except BaseException as error:
         # When a rank has ended, the launcher ends the others, be they about to tell of it.
@@ -175,7 +194,7 @@ def _report(error: BaseException, rank: int, store: dist.Store | None) -> None:
     """Leave the error to the launcher; torchrun, which only says where it is, gets it told."""
     if not isinstance(error, KeyboardInterrupt):  # which the launcher may have sent
         _leave_error(error, rank)
-    if LAUNCHER not in os.environ and _is_first_failure(store):
+    if LAUNCHER not in os.environ and (store is None or _count_failure(store) in (None, 1)):
         told = sentence(error) or _lost_connection(error)
         name = Path(sys.argv[0]).stem
         sys.stderr.write(f"{name}: {told}\n" if told else traceback.format_exc())
@@ -184,7 +203,8 @@ def _report(error: BaseException, rank: int, store: dist.Store | None) -> None:
 
 def _leave_error(error: BaseException, rank: int) -> None:
     """Write what happened where the launcher looks for it; torchrun shows the message."""
-    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+    file = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", "/"))
+    if file.parent.is_dir() and file.name:  # else the launcher has gone, and its directory with it
         told = sentence(error)
         report = {
             "message": told or f"{type(error).__name__}: {error}",
@@ -195,23 +215,36 @@ def _leave_error(error: BaseException, rank: int) -> None:
             "is_lost_connection": _lost_connection(error) is not None,
             "traceback": "".join(traceback.format_exception(error)),
         }
-        with suppress(OSError):  # the launcher has gone, and its directory with it
-            Path(file).write_text(json.dumps(report), encoding="utf-8")
+        with suppress(OSError):
+            write_json(file, report)  # whole or absent: the launcher may end this rank meanwhile
 
 
-def _is_first_failure(store: dist.Store | None) -> bool:
-    try:
-        return store is None or store.add("failures", 1) == 1
-    except RuntimeError:  # whoever held the store has ended
-        return True
+def _count_failure(store: dist.Store) -> int | None:
+    """Return how many ranks have failed, this one included; None if the store does not answer."""
+    counts = []
+
+    def count() -> None:
+        with suppress(RuntimeError):  # whoever held the store has ended
+            counts.append(store.add("failures", 1))
+
+    # A store whose host is silent never answers.
+    counting = threading.Thread(target=count, daemon=True)
+    counting.start()
+    counting.join(timeout=5)
+    return counts[0] if counts else None
+
+
+def _end_in_silence(rank: int, store: dist.Store, told: str) -> None:
+    """End this rank from another thread, since it waits for ranks that are silent."""
+    _report(InputError(told), rank, store)
+    if int(os.environ.get("GROUP_WORLD_SIZE", "1")) > 1 and _count_failure(store) is None:
+        # torchrun would wait for its store on the other host, for ever.
+        os.kill(os.getppid(), signal.SIGKILL)
+    os._exit(_FAILED)
 
 
 def _lost_connection(error: BaseException) -> str | None:
     """Return what to tell if `error` says that another rank has gone, else None."""
-    words = ("Connection closed", "Connection reset", "Broken pipe", "NCCL")
-    if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
-        return (
-            "another rank has ended, which the launcher's report names; "
-            "run again: it continues from the last checkpoint"
-        )
+    if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _LOST):
+        return f"another rank has ended, which the launcher's report names; {_AGAIN}"
     return None

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.test_kills import SAVE_AT_EVERY_CHANCE, wait_for_saves
@@ -101,11 +103,44 @@ def ranks_of(process):
 
 def gone_within(pids, limit_s):
     deadline = time.monotonic() + limit_s
-    while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and (
-        time.monotonic() < deadline
-    ):
+    while (left := list(filter(is_running, pids))) and time.monotonic() < deadline:
         time.sleep(0.05)
     return not left
+
+
+def is_running(pid):
+    with suppress(psutil.NoSuchProcess):
+        # One that has ended stays until its parent asks, which whoever adopts an orphan may not.
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (signal.SIGINT, "interrupted; run again to continue, what is finished is kept"),
+        (signal.SIGTERM, "ended by SIGTERM; run again to continue"),
+    ],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+@LINUX
+def test_a_signal_to_the_stage_ends_its_ranks_with_one_sentence(project, number, told):
+    before = project.outs()
+    project.set_params({"profiles.demo.simclr.epochs": 30, "ranks": 2})
+    process = start(project, "pretrain_simclr")
+    wait_for_saves(process, project.root / ".checkpoints/pretrain_simclr", 1)
+    ranks = ranks_of(process)
+    assert len(ranks) == 2
+    # As a terminal does; the ranks have groups of their own.
+    os.killpg(process.pid, number)
+    _, stderr = process.communicate(timeout=120)
+    project.set_params({"profiles.demo.simclr.epochs": FEWER_STEPS["profiles.demo.simclr.epochs"]})
+    project.set_params({"ranks": 1})
+    assert process.returncode == 1
+    assert stderr.count(f"pretrain_simclr: {told}\n") == 1, stderr
+    assert "Traceback" not in stderr
+    assert gone_within(ranks, 60)
+    assert project.outs() == before
 
 
 @LINUX
@@ -135,7 +170,7 @@ def test_a_killed_rank_is_one_sentence_and_one_process_continues(project):
     told = [line for line in stderr.splitlines() if "rank" in line]
     assert len(told) == 1
     assert "pretrain_simclr: rank 1 of 2 was killed by signal 9 (SIGKILL" in told[0]
-    assert "run again: it continues from the last checkpoint" in told[0]
+    assert "run again: trainings continue from their last checkpoint" in told[0]
     assert gone_within(ranks, 60)
     assert out.read_bytes() == before
 
