@@ -147,7 +147,7 @@ def _left_errors(directory: Path) -> Iterator[dict]:
 def _be_a_rank(main: Callable[..., None], args: tuple) -> None:
     """Run `main` as one rank of the group that the environment describes; leave errors as told."""
     prepare_process()
-    end_with(int(os.environ.get(LAUNCHER, os.getppid())))
+    end_with(launcher := int(os.environ.get(LAUNCHER, os.getppid())))
     rank, n_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if rank:
         logging.disable()
@@ -157,7 +157,7 @@ def _be_a_rank(main: Callable[..., None], args: tuple) -> None:
             main(*args, ALONE)
             return
         store, _, _ = next(dist.rendezvous("env://"))
-        end = partial(_end_in_silence, rank, store)
+        end = partial(_end_in_silence, rank, store, launcher)
         with heartbeats(store, rank, n_ranks, end), _group(store, rank, n_ranks) as ranks:
             main(*args, ranks)
     except BaseException as error:
@@ -234,12 +234,12 @@ def _count_failure(store: dist.Store) -> int | None:
     return counts[0] if counts else None
 
 
-def _end_in_silence(rank: int, store: dist.Store, told: str) -> None:
+def _end_in_silence(rank: int, store: dist.Store, launcher: int, told: str) -> None:
     """End this rank from another thread, since it waits for ranks that are silent."""
     _report(InputError(told), rank, store)
     if int(os.environ.get("GROUP_WORLD_SIZE", "1")) > 1 and _count_failure(store) is None:
         # torchrun would wait for its store on the other host, for ever.
-        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(launcher, signal.SIGKILL)
     os._exit(_FAILED)
 
 
