@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_npy, read_rows, replaced_directory, write_csv, write_npy
+from zeroshot_al.files import read_npy, read_rows, write_csv, write_npy
 
 HEADER = ("id", "split", "label")
 LABELLED_HEADER = ("id",)
@@ -190,22 +190,11 @@ def load_pool(directory: str | Path = "data/pool", *, needs_labels: bool = False
     return pool
 
 
-def write_pool(pool: Pool, directory: str | Path) -> None:
-    """Write a pool's directory whole or not at all, in the place of what is there.
-
-    Raises
-    ------
-    OSError
-        If the disk is full or the place cannot be written; the old pool is then still there.
-    """
-    with replaced_directory(directory) as temporary:
-        save_pool(pool, temporary)
-
-
 def save_pool(pool: Pool, directory: Path) -> None:
     """Write a pool's files into a directory that is new, beside what its source left there.
 
-    An `images.npy` that the source left there is the pool's: it is not written a second time.
+    An `images.npy` that the source left there is the pool's: it is not written a second time. To
+    replace a pool whole or not at all, give what `replaced_directory` yields.
     """
     directory.mkdir(parents=True, exist_ok=True)
     if not (directory / "images.npy").exists():

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from pools import write_pool
 from zeroshot_al.classifier import ClassifierParams, train_classifier
 from zeroshot_al.encoders import Encoder, EncoderParams
 from zeroshot_al.features import feature_batches
 from zeroshot_al.moco import Moco, MocoParams
 from zeroshot_al.params import load_section
-from zeroshot_al.pool import Pool, write_pool
+from zeroshot_al.pool import Pool
 from zeroshot_al.pretrain import pretrain
 from zeroshot_al.runtime import initial_weights, pick_device
 from zeroshot_al.simclr import Simclr, SimclrParams

@@ -3,9 +3,10 @@ import logging
 import numpy as np
 import pytest
 
+from pools import write_pool
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import write_csv, write_json, write_npy
-from zeroshot_al.pool import Pool, write_pool
+from zeroshot_al.pool import Pool
 from zeroshot_al.training_pool import first_picks, load_training_pool
 
 IDS = tuple(f"{i}.png" for i in range(6))

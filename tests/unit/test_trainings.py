@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
+from pools import write_pool
 from tiny_training import classifier_params, noise, tinted
 from zeroshot_al import trainings
 from zeroshot_al.files import read_json
-from zeroshot_al.pool import Pool, load_pool, write_pool
+from zeroshot_al.pool import Pool, load_pool
 from zeroshot_al.trainings import coreset_chain, random_order, score_picks
 
 N_TRAIN, N_TEST, BUDGETS, SEED = 60, 200, (12, 18, 24), 3
