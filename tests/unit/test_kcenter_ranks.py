@@ -123,29 +123,34 @@ def everything(prefixes, ranks):
     counting = CountingRanks(ranks.rank, ranks.n_ranks)
     kcenter_order(clustered(3000), 1500, ranks=counting)
     return {
-        "orders": solve(ranks),
-        "continued": continue_orders(prefixes, ranks),
+        "orders": {name: vars(order) for name, order in solve(ranks).items()},
+        "continued": {
+            name: vars(order) for name, order in continue_orders(prefixes, ranks).items()
+        },
         "refusals": refusals(ranks),
         "exchanges": counting.sizes,
         "rows": canonical_rows(clustered(), ranks),
     }
 
 
+def with_orders(answer):
+    """An answer as it came from another process, its orders made anew."""
+    for part in ("orders", "continued"):
+        answer[part] = {name: KCenterOrder(**values) for name, values in answer[part].items()}
+    return answer
+
+
 @pytest.fixture(scope="module")
 def alone():
     whole = kcenter_order(clustered(), 300, initial_indices=[4, 2])
     prefixes = {"state": whole, "no state": KCenterOrder(whole.order[:200], whole.radius[:200])}
-    return prefixes, everything(prefixes, ALONE)
+    return prefixes, with_orders(everything(prefixes, ALONE))
 
 
 @pytest.fixture(scope="module", params=[2, 4])
 def found(request, alone):
     prefixes, _ = alone
-    answers = on_ranks(request.param, everything, prefixes)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
+    return [with_orders(answer) for answer in on_ranks(request.param, everything, prefixes)]
 
 
 @pytest.fixture(scope="module")
