@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from processes import eventually, is_running
 from zeroshot_al import interrupts
 from zeroshot_al.interrupts import interrupt_on_termination, interrupts_deferred
 
@@ -70,15 +71,6 @@ def start(tmp_path):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def eventually(condition, limit_s=120):
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def test_sigterm_removes_what_is_half_written(start, tmp_path):
     process, _ = start(sys.executable)
     assert list((tmp_path / "out").glob(".pool.*.tmp"))
@@ -105,7 +97,7 @@ def test_a_stage_ends_with_the_dvc_that_runs_it(start, tmp_path, shell):
     process.kill()  # the runner alone
     _, stderr = process.communicate(timeout=120)  # ends when the stage has ended too
     assert "interrupted" in stderr
-    assert not Path(f"/proc/{stage}").exists() or "Z" in Path(f"/proc/{stage}/stat").read_text()
+    assert not is_running(stage)
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["stage"]
 
 
@@ -122,13 +114,23 @@ def test_a_stage_whose_dvc_is_gone_already_does_not_begin(tmp_path):
     assert "interrupted" in done.stderr
 
 
-@pytest.mark.skipif(not hasattr(os, "setsid"), reason="needs sessions")
+def watched_by(pid):
+    """Return the processes whose end a process waits for; none of one that has ended."""
+    with contextlib.suppress(OSError):
+        told = [file.read_text() for file in Path(f"/proc/{pid}/fdinfo").iterdir()]
+        lines = [line.split() for text in told for line in text.splitlines()]
+        return {int(words[1]) for words in lines if words[0] == "Pid:"}
+    return set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_session_of_its_own_makes_no_orphan(start):
     # As torch's launcher starts its ranks.
     process, stage = start(sys.executable, DVC_STAGE="download")
     assert process.pid == stage
-    time.sleep(0.5)
-    assert process.poll() is None
+    # Taken for an orphan, it would end without waiting for anybody.
+    assert eventually(lambda: watched_by(stage) or process.poll() is not None)
+    assert watched_by(stage) == {os.getpid()}
 
 
 def without_pidfd(process):

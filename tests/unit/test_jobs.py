@@ -6,11 +6,11 @@ import subprocess
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
 import pytest
 import torch
 
+from processes import eventually, is_running
 from tiny_training import HAS_CUDA
 from zeroshot_al import jobs
 from zeroshot_al.jobs import run_jobs
@@ -63,10 +63,7 @@ def fail_or_sleep(number, on_step):
 def meet(own, other, on_step):
     """Wait for a job that runs at the same time."""
     own.touch()
-    deadline = time.monotonic() + 300
-    while not other.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert eventually(other.exists, 300)
     return os.getpid()
 
 
@@ -134,14 +131,6 @@ def test_a_worker_that_is_killed_stops_the_others(two_workers):
     assert not multiprocessing.active_children()
 
 
-def is_running(pid):
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"  # a zombie has ended; who adopted it has only not asked yet
-
-
 SLEEPERS = """
 import os, sys, time
 from pathlib import Path
@@ -165,15 +154,9 @@ def test_workers_die_with_a_parent_that_is_killed(tmp_path):
     pids.mkdir()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     parent = subprocess.Popen([sys.executable, script, pids], env=environment)
-    deadline = time.monotonic() + 600
-    while len(list(pids.iterdir())) < 2:
-        assert parent.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    assert eventually(lambda: len(list(pids.iterdir())) == 2 or parent.poll() is not None, 600)
     children = [int(file.name) for file in pids.iterdir()]
     assert all(is_running(pid) for pid in children)
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 60
-    while any(is_running(pid) for pid in children) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(is_running(pid) for pid in children)
+    assert eventually(lambda: not any(is_running(pid) for pid in children))
