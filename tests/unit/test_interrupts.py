@@ -62,7 +62,10 @@ def start(tmp_path):
         )  # fmt: skip
         started.append(process)
         file = tmp_path / "out/stage"
-        assert eventually(lambda: file.exists() and file.read_text())
+        assert eventually(
+            lambda: (file.exists() and file.read_text()) or process.poll() is not None
+        )
+        assert process.poll() is None
         return process, int(file.read_text())
 
     yield run
