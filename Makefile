@@ -29,7 +29,7 @@ checked = $(or $($(1)),$(error $(1) is not given; see the README))$(if $(or $(fi
 number = $(if $(or $(findstring $(newline),$(1)),$(shell printf %s '$(subst ','\'',$(1))' \
     | tr -d 0-9)),,$(1))
 
-.PHONY: demo annotate train test lint repro share bench torture verify clean
+.PHONY: demo annotate train test test-slow lint repro share bench torture verify clean
 
 demo: .venv/installed  ## the whole pipeline on scikit-learn's digits, minutes, no network
 	@dvc exp remove --quiet demo 2>/dev/null || true
@@ -50,6 +50,9 @@ train: .venv/installed  ## a classifier on the labels of those images, in the fi
 
 test: .venv/installed-dev lint  ## all tests, on 2 cores in minutes
 	pytest -m "not slow"
+
+test-slow: .venv/installed-dev  ## the others: kills, remotes, the paper's profile; half an hour
+	pytest -m slow
 
 lint: .venv/installed-dev
 	ruff check .
