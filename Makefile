@@ -72,6 +72,7 @@ bench: .venv/installed .venv-peers/installed  ## side-by-side timings, into docs
 	python benchmarks/ingest.py photos
 	python benchmarks/ranks.py kcenter
 	python benchmarks/ranks_training.py
+	python benchmarks/ranks_curves.py
 
 verify: .venv/installed  ## whether DVC's cache is whole; removes what is damaged
 	python scripts/verify_cache.py

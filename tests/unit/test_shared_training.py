@@ -19,7 +19,7 @@ from tiny_training import (
 from zeroshot_al import classifier as classifier_module
 from zeroshot_al import pretrain as module
 from zeroshot_al.augment_contrastive import contrastive_views
-from zeroshot_al.augment_supervised import SupervisedViews, pixel_statistics
+from zeroshot_al.augment_supervised import SupervisedViews
 from zeroshot_al.batches import BatchStream
 from zeroshot_al.checkpoint import Checkpoint
 from zeroshot_al.classifier import train_classifier
@@ -30,6 +30,7 @@ from zeroshot_al.features import write_features
 from zeroshot_al.files import read_json
 from zeroshot_al.jobs import run_jobs
 from zeroshot_al.moco import Moco
+from zeroshot_al.pixels import pixel_statistics
 from zeroshot_al.pretrain import make_optimizer, pretrain
 from zeroshot_al.ranks import ALONE, Ranks
 from zeroshot_al.runtime import VIEWS, generator_for, initial_weights
@@ -200,7 +201,7 @@ def in_float64(name):
     """Loss and gradient of the first step on one process, in float64 throughout."""
     method, params = make(name)
     images = torch.from_numpy(noise(BATCH))
-    method.encoder.mean, method.encoder.std = pixel_statistics(images)
+    method.encoder.mean, method.encoder.std = pixel_statistics(images.numpy())
     queue = queue_of(method).double()
     method.double()
     generator = generator_for(0, VIEWS, 0)
@@ -354,7 +355,7 @@ def classifier_in_float64(model):
     ).double()
     views = SupervisedViews(
         images, params.crop_px, params.pad_px, params.flip_rate, params.cutout_px,
-        *pixel_statistics(images),
+        *pixel_statistics(images.numpy()),
     )  # fmt: skip
     batch = BatchStream(48, 16, 0).indices(0)
     out = network(views(batch, generator_for(0, VIEWS, 0)).double())
