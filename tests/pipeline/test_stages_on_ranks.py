@@ -4,14 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pipeline.test_kills import SAVE_AT_EVERY_CHANCE, wait_for_saves
+from processes import eventually, is_running
 from project_copies import FEWER_STEPS
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -101,20 +99,6 @@ def ranks_of(process):
     return [found[rank] for rank in sorted(found)]
 
 
-def gone_within(pids, limit_s):
-    deadline = time.monotonic() + limit_s
-    while (left := list(filter(is_running, pids))) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not left
-
-
-def is_running(pid):
-    with suppress(psutil.NoSuchProcess):
-        # One that has ended stays until its parent asks, which whoever adopts an orphan may not.
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    return False
-
-
 @pytest.mark.parametrize(
     ("number", "told"),
     [
@@ -139,7 +123,7 @@ def test_a_signal_to_the_stage_ends_its_ranks_with_one_sentence(project, number,
     assert process.returncode == 1
     assert stderr.count(f"pretrain_simclr: {told}\n") == 1, stderr
     assert "Traceback" not in stderr
-    assert gone_within(ranks, 60)
+    assert eventually(lambda: not any(map(is_running, ranks)), 60)
     assert project.outs() == before
 
 
@@ -157,7 +141,7 @@ def test_a_killed_rank_is_one_sentence_and_one_process_continues(project):
     assert len(ranks) == 2
     process.kill()
     process.communicate(timeout=120)
-    assert gone_within(ranks, 60)
+    assert eventually(lambda: not any(map(is_running, ranks)), 60)
 
     process = start(project, "pretrain_simclr")
     wait_for_saves(process, project.root / ".checkpoints/pretrain_simclr", 1)
@@ -171,7 +155,7 @@ def test_a_killed_rank_is_one_sentence_and_one_process_continues(project):
     assert len(told) == 1
     assert "pretrain_simclr: rank 1 of 2 was killed by signal 9 (SIGKILL" in told[0]
     assert "run again: trainings continue from their last checkpoint" in told[0]
-    assert gone_within(ranks, 60)
+    assert eventually(lambda: not any(map(is_running, ranks)), 60)
     assert out.read_bytes() == before
 
     project.set_params({"ranks": 1, "profiles.demo.simclr.epochs": 20})
