@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zeroshot_al.coverage import sample_indices
+from zeroshot_al.coverage import BLOCK, sample_indices
 
 FIRST_SHOWN = 200  # picks that are on the map whatever is drawn
 PERPLEXITY = 30
@@ -135,6 +135,15 @@ def count_clusters(
     typical = []
     for cluster in largest_first:
         members = np.flatnonzero(nearest == cluster)
-        distances = ((rows[members] - centres[cluster]) ** 2).sum(axis=1)
+        distances = _squared_distances(rows, members, centres[cluster])
         typical.append(members[np.argsort(distances, kind="stable")[:n_typical]].tolist())
     return Clusters(pool_counts[largest_first], pick_counts[largest_first], typical)
+
+
+def _squared_distances(rows: np.ndarray, members: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Squared distances of some rows to a centre; a block of rows at a time is copied."""
+    distances = np.empty(len(members), dtype=rows.dtype)
+    for start in range(0, len(members), BLOCK):
+        block = slice(start, start + BLOCK)
+        distances[block] = ((rows[members[block]] - centre) ** 2).sum(axis=1)
+    return distances
