@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from _torture_lab import Lab, Patient, Row
-from _torture_seen import stage_sentence, wait_for_saves
+from _torture_seen import stage_sentence
 from safetensors.numpy import load_file, save_file
+
+from saved import wait_for_saves
 
 # What is cut, where (a share, or behind a line), and which stages then read it.
 CUTS = (
@@ -95,11 +97,13 @@ def checkpoints(lab: Lab) -> None:
             for file in files:
                 damage(file)
             if not files:
-                row.lost = f"(no {name} was there)"
+                row.missed = f"no {name} was there"
             output = patient.recover(row)
             lines = [line for line in output.splitlines() if "discarding" in line]
             row.seen = re.sub(r"\S*(\.checkpoints/\w+/)\w+", r"\1...", lines[0]) if lines else ""
             row.seen = row.seen[9:] or "nothing"
+            if not lines:
+                row.lost = "the damage was not told"
 
 
 def kill_with(patient: Patient, stage: str, name: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
 from _torture_lab import Lab, Patient, Row
 from _torture_seen import sentence, stage_sentence, state
 
@@ -96,11 +95,11 @@ def full(lab: Lab) -> None:
             done = on.call("dvc", "repro", "--force", "--single-item", stage)
             row.seen = told(done, stage, patient.root)
             if done.returncode == 0 and "No space left" not in done.stdout + done.stderr:
-                row.lost = "(the disk was not full)"
+                row.missed = "the disk was not full"
             elif done.returncode == 0:
                 row.seen += "; DVC exits with 0 all the same"
             # DVC removes a stage's outs before it runs; everything else is as it was.
-            outs = set(stage_outs(patient.root, stage))
+            outs = {out["path"] for out in patient.locked(stage)["outs"]}
             for name, content in state(on.seen).items():
                 if not any(name.startswith(o) for o in outs) and kept.get(name) != content:
                     row.lost = f"{name} changed"
@@ -129,7 +128,7 @@ def read_only(lab: Lab) -> None:
             done = on.call(*(command if by_dvc else (sys.executable, f"src/{name}.py")))
             row.seen = told(done, name, patient.root)
             if done.returncode == 0:
-                row.lost = "(it could be written)"
+                row.missed = "it could be written"
             on.must("umount", directory)
             on.recover(row)
 
@@ -141,11 +140,6 @@ def told(done: subprocess.CompletedProcess, stage: str, root: Path) -> str:
     return found if found.startswith(f"{stage}: ") else sentence(text, root)
 
 
-def stage_outs(root: Path, stage: str) -> list[str]:
-    lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
-    return [out["path"] for out in lock["stages"][stage]["outs"]]
-
-
 def cache_objects(lab: Lab) -> None:
     for what, stage, out in (
         ("an encoder", "pretrain_simclr", "models/simclr.safetensors"),
@@ -154,7 +148,7 @@ def cache_objects(lab: Lab) -> None:
         for damage in ("missing", "truncated", "one bit changed"):
             patient = lab.copy("cache")
             with lab.row(f"{what} in DVC's cache {damage}, and gone from the workspace") as row:
-                damage_object(patient.root, stage, out, damage)
+                damage_object(patient, stage, out, damage)
                 done = patient.project.call("dvc", "checkout", out)
                 row.seen = "dvc checkout: "
                 if done.returncode:
@@ -169,13 +163,15 @@ def cache_objects(lab: Lab) -> None:
                     row.seen += f"; dvc status tells {'of it' if told else 'nothing'}"
                 verified = patient.project.call("python", VERIFY)
                 row.seen += f"; make verify: {sentence(verified.stdout, patient.root)}"
+                if damage != "missing" and verified.returncode == 0:
+                    row.lost = "make verify takes the object for whole"
                 patient.recover(row)
 
 
-def damage_object(root: Path, stage: str, out: str, damage: str) -> None:
+def damage_object(patient: Patient, stage: str, out: str, damage: str) -> None:
     """Damage an out's object in the cache as a disk would, its mode unchanged; remove the out."""
-    lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
-    digest = next(o["md5"] for o in lock["stages"][stage]["outs"] if o["path"] == out)
+    root = patient.root
+    digest = next(o["md5"] for o in patient.locked(stage)["outs"] if o["path"] == out)
     file = root / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
     content, mode = file.read_bytes(), file.stat().st_mode
     file.unlink()

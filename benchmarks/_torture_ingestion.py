@@ -41,7 +41,9 @@ def sources_that_change(lab: Lab) -> None:
             wait_until_reading(patient, process)
             act()
             code, disturbed = process.wait(), pool(patient)
-            row.seen = reports(patient, victim.name)
+            row.seen = reports(patient, victim.name) or "nothing"
+            if not code and row.seen == "nothing":
+                row.missed = "the image had been read before"
             if code:
                 row.seen = stage_sentence(patient.output(), "download", patient.root)
             # The pool must be what the folder is now, and afterwards what it was.
@@ -84,7 +86,7 @@ def reports(patient: Patient, name: str) -> str:
             for line in csv.DictReader(lines):
                 if line["id"] == name:
                     return f"{file}.csv: {', '.join((name, *(line[c] for c in columns)))}"
-    return "nothing: it was read before"
+    return ""
 
 
 def stop(patient: Patient, row: Row) -> None:
@@ -95,6 +97,8 @@ def stop(patient: Patient, row: Row) -> None:
     process.wait()
     took = patient.gone_after()
     row.seen = stage_sentence(patient.output(), "download", patient.root)
+    if "interrupted" not in row.seen:
+        row.missed = "no interrupt was told"
     if took is None:
         row.lost = f"processes went on: {len(patient.processes())} of {n_processes}"
         patient.end_all()

@@ -1,54 +1,46 @@
 """Kill -9: every stage at random moments, and whole process groups while files are replaced."""
 
 import os
+import random
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-from _torture_lab import Lab, Patient, Row, draw
-from _torture_seen import leftovers, wait_for_saves
+from _torture_chain import Chain
+from _torture_lab import Lab, Patient, draw
+from _torture_seen import leftovers
 
-# Twenty kills: every stage, those that train more often.
-KILLS = {
-    "download": 1, "pretrain_moco": 3, "pretrain_simclr": 3, "embed": 1, "kcenter_order": 1,
-    "annotate": 1, "labels": 1, "train_budget@140": 2, "baseline_random": 2, "baseline_coreset": 3,
-    "class_histograms": 1, "learning_curves": 1,
-}  # fmt: skip
-TRAINS = ("pretrain_moco", "pretrain_simclr", "train_budget", "baseline_random", "baseline_coreset")
+N_KILLS = 20
+STAGES = (
+    "download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order", "annotate", "labels",
+    "train_budget@140", "baseline_random", "baseline_coreset", "class_histograms",
+    "learning_curves",
+)  # fmt: skip
 
 
 def every_stage(lab: Lab) -> None:
-    patient = lab.copy("kills")
-    for name, n_kills in KILLS.items():
-        with lab.row(f"`{name}` killed (-9) at {n_kills} random moments, DVC not") as row:
-            kill_stage(lab, patient, name, n_kills, row)
+    """Kill each stage in a chain, two stages at a time: most of their work is of one thread."""
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(kill_stage, lab, name) for name in STAGES]:
+            done.result()
+    lab.sort([title(name) for name in STAGES])
 
 
-def kill_stage(lab: Lab, patient: Patient, name: str, n_kills: int, row: Row) -> None:
-    stage, rng = name.partition("@")[0], draw(name)
-    n_done = n_continued = 0
-    while n_done < n_kills:
-        patient.forget(name)
-        process = patient.start("dvc", "repro", "--force", "--single-item", name)
-        pid = patient.wait_for_stage(f"src/{stage}.py", process)
-        if stage in TRAINS:
-            # By progress, not by the clock: on a busy machine all moments would lie in imports.
-            wait_for_saves(process, patient.root / ".checkpoints" / stage, rng.randrange(3))
-            time.sleep(rng.uniform(0, 0.3))
-        else:
-            time.sleep(rng.uniform(0, lab.durations[name]))
-        if pid in patient.processes():
-            os.kill(pid, signal.SIGKILL)
-            n_done += 1
-            process.wait()
-            row.seen = patient.output().splitlines()[-1].strip()
-            if patient.gone_after() is None:
-                row.lost = "worker processes went on"
-                patient.end_all()
-        process.wait()
-        n_continued += "continuing at step" in patient.recover(row)
-    if n_continued:
-        row.seen += f"; {n_continued} of {n_kills} recoveries continued from a checkpoint"
+def title(name: str) -> str:
+    return f"`{name}` killed (-9) {N_KILLS} times, each time on what the last one left"
+
+
+def kill_stage(lab: Lab, name: str) -> None:
+    patient = lab.copy(f"kills {name}")
+    with lab.row(title(name)) as row:
+        chain = Chain(patient, name, row)
+        if any(lab.expected.get(key) != digest for key, digest in chain.expected.items()):
+            row.lost = "without DVC it makes other bytes"
+        chain.kill(N_KILLS)
+        chain.clear()
+        chain.n_continued += "continuing at step" in patient.recover(row)
+        row.seen = chain.seen()
 
 
 def while_replacing(lab: Lab) -> None:
@@ -58,18 +50,19 @@ def while_replacing(lab: Lab) -> None:
     with lab.row(what) as row:
         whole, absent, left = 0, 0, 0
         pool = patient.root / "data/pool"
-        for _ in range(5):
+        while whole + absent < 5:
             process = patient.start(sys.executable, "src/download.py")
             while process.poll() is None and not list(pool.parent.glob(".pool.*.tmp/images.npy")):
                 time.sleep(0.0005)
             time.sleep(rng.uniform(0, 0.02))
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            if process.wait() != -signal.SIGKILL:
+                continue  # it had ended before
             left += bool(leftovers(patient.root))
             if pool.exists():
                 files = {k: v for k, v in patient.project.outs().items() if "data/pool/" in k}
                 good = files == {k: v for k, v in lab.expected.items() if "data/pool/" in k}
-                whole += good
+                whole += 1
                 if not good:
                     row.lost = "a pool in pieces"
             else:
@@ -84,14 +77,20 @@ def while_replacing(lab: Lab) -> None:
     names = ("class_histograms", "kcenter_order", "learning_curves")
     with lab.row(f"DVC killed (-9) while it saves the outs of {', '.join(names)}") as row:
         for name in names:
-            patient.forget(name)
-            process = patient.start("dvc", "repro", "--force", "--single-item", name)
-            patient.wait_for_stage(f"src/{name}.py", process)
-            while any(f"src/{name}.py" in words for words in patient.processes().values()):
-                time.sleep(0.005)
-            time.sleep(rng.uniform(0, 0.3))
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            while not killed_while_saving(patient, name, rng):
+                pass
             patient.recover(row)
         row.seen = "nothing but the shell's word that it was killed"
+
+
+def killed_while_saving(patient: Patient, name: str, rng: random.Random) -> bool:
+    """Kill DVC after the end of its stage; false if it had ended before."""
+    patient.forget(name)
+    process = patient.start("dvc", "repro", "--force", "--single-item", name)
+    patient.wait_for_stage(f"src/{name}.py", process)
+    while any(f"src/{name}.py" in words for words in patient.processes().values()):
+        time.sleep(0.005)
+    time.sleep(rng.uniform(0, 0.3))
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 
 import yaml
 from _torture_seen import difference, is_stage, leftovers, sentence, state
@@ -37,6 +38,17 @@ SETTINGS = FEWER_STEPS | {
     "profiles.demo.simclr.epochs": 4,
     "profiles.demo.simclr.batch_size": 256,
 }
+IMPORTED = "the imports are done"
+CHANGES = (
+    # At every chance rather than every ten seconds: these trainings take seconds.
+    ("checkpoint.py", "every_s: float = 10.0", "every_s: float = 0.0"),
+    # So that a moment can be drawn from the work and not from the imports, which take longer.
+    (
+        "stage.py",
+        "    logging.captureWarnings(True)\n",
+        f'    logging.captureWarnings(True)\n    logging.info("{IMPORTED}")\n',
+    ),
+)
 
 
 @dataclass
@@ -46,6 +58,7 @@ class Row:
     what: str
     seen: str = ""
     lost: str = "nothing"
+    missed: str = ""  # why what was to be done did not happen
     same_bytes: bool | None = None
     seconds: float = 0.0
     skipped: str = ""
@@ -60,6 +73,7 @@ class Lab:
     durations: dict[str, float]  # of each stage, in seconds
     rows: list[Row] = field(default_factory=list)
     save: Callable[[list[Row]], None] = lambda rows: None
+    one_writes: Lock = field(default_factory=Lock)  # of the rows done side by side
 
     def __post_init__(self) -> None:
         self.expected = state(self.base)
@@ -82,10 +96,16 @@ class Lab:
         row, start = Row(what), time.monotonic()
         yield row
         row.seconds = round(time.monotonic() - start, 1)
-        self.rows.append(row)
-        self.save(self.rows)
+        with self.one_writes:
+            self.rows.append(row)
+            self.save(self.rows)
         print(f"{what}\n    saw: {row.seen}\n    lost: {row.lost}; same bytes: {row.same_bytes} "
-              f"{row.skipped} ({row.seconds} s)", flush=True)  # fmt: skip
+              f"{row.missed} {row.skipped} ({row.seconds} s)", flush=True)  # fmt: skip
+
+    def sort(self, titles: list[str]) -> None:
+        """Put the rows in the order of what they did."""
+        self.rows.sort(key=lambda row: titles.index(row.what))
+        self.save(self.rows)
 
 
 @dataclass
@@ -149,12 +169,16 @@ class Patient:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def locked(self, stage: str) -> dict:
+        """Return what dvc.lock holds of a stage."""
+        lock = yaml.safe_load((self.root / "dvc.lock").read_text(encoding="utf-8"))
+        return lock["stages"][stage]
+
     def forget(self, stage: str) -> None:
         """Remove a stage's outs from DVC's cache: else they come from there, without a run."""
         cache = self.root / ".dvc/cache"
         shutil.rmtree(cache / "runs", ignore_errors=True)
-        lock = yaml.safe_load((self.root / "dvc.lock").read_text(encoding="utf-8"))
-        for digest in [out["md5"] for out in lock["stages"][stage]["outs"]]:
+        for digest in [out["md5"] for out in self.locked(stage)["outs"]]:
             file = cache / "files/md5" / digest[:2] / digest[2:]
             if digest.endswith(".dir") and file.exists():
                 for entry in json.loads(file.read_text(encoding="utf-8")):
@@ -193,11 +217,11 @@ def make_lab(folder: Path, log: Callable[[str], None]) -> Lab:
     (folder / "home").mkdir(parents=True)
     env = clean_environment(folder / "home") | ONE_THREAD
     project = fresh_copy(folder / "base", env)
-    # At every chance rather than every ten seconds: these trainings take seconds.
-    file = project.root / "src/zeroshot_al/checkpoint.py"
-    text = file.read_text(encoding="utf-8")
-    assert "every_s: float = 10.0" in text
-    file.write_text(text.replace("every_s: float = 10.0", "every_s: float = 0.0"), "utf-8")
+    for name, text, other in CHANGES:
+        file = project.root / "src/zeroshot_al" / name
+        content = file.read_text(encoding="utf-8")
+        assert content.count(text) == 1, f"{name} no longer holds {text!r}"
+        file.write_text(content.replace(text, other), "utf-8")
     project.set_params(SETTINGS)
     project.commit()
     durations = {}

@@ -21,6 +21,7 @@ def render(results: dict) -> str:
     rows = [row for part in results.values() for row in part["rows"]]
     done = [row for row in rows if not row["skipped"]]
     lost = [row for row in done if row["lost"] != "nothing"]
+    missed = [row for row in done if row["missed"]]
     compared = [row for row in done if row["same_bytes"] is not None]
     same = sum(row["same_bytes"] for row in compared)
     lines = ["# Reliability", ""]
@@ -33,8 +34,15 @@ def render(results: dict) -> str:
         "those of the run that nobody had disturbed. Where a stage was ended, its outs were taken",
         "out of DVC's cache first, so that they are made again and do not come from there. The",
         "random moments come from fixed seeds. Seconds include the recovery.", "",
-        f"**{len(done)} rows, {len(lost)} of which lost something; {same} of {len(compared)} "
-        "compared came out with the same bytes.**", "",
+        "A stage is killed in a chain: each run goes on from what the last kill left, most runs",
+        "without DVC, each fifth in a `dvc repro`. After each kill every file in place has to be",
+        "whole, and those of the other stages there. 15% of the moments are drawn over the",
+        "imports, the others over the work; of a stage with checkpoints 34% lie within 0.05 s of",
+        "one. A run that ends before its moment counts as no kill. At the end `dvc repro`",
+        "finishes the stage.", "",
+        f"**{len(done)} rows, {len(lost)} of which lost something and {len(missed)} of which "
+        f"disturbed nothing; {same} of {len(compared)} compared came out with the same bytes.**",
+        "",
     ]  # fmt: skip
     if missing := [title for name, title in TITLES.items() if name not in results]:
         lines += [f"Not run yet: {', '.join(missing)}.", ""]
@@ -49,6 +57,8 @@ def render(results: dict) -> str:
         for row in part["rows"]:
             same = {True: "yes", False: "**no**", None: "not compared"}[row["same_bytes"]]
             loss = row["lost"] if row["lost"] == "nothing" else f"**{cell(row['lost'])}**"
+            if row["missed"]:
+                loss = f"**disturbed nothing: {cell(row['missed'])}**"
             if row["skipped"]:
                 loss, same = f"skipped: {row['skipped']}", ""
             lines.append(

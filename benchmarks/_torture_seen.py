@@ -1,10 +1,7 @@
-"""What a torture finds: the state of the files, what was told, what was left, what was saved."""
+"""What a torture finds: the state of the files, what was told, and what was left."""
 
 import re
-import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,22 +61,3 @@ def stage_sentence(text: str, stage: str, root: Path) -> str:
         if line.startswith(f"{stage}: "):
             return line.replace(f"{root}/", "")
     return "a traceback" if "Traceback" in text else sentence(text, root)
-
-
-def saves(directory: Path, name: str) -> set[tuple[Path, int]]:
-    """Return the files of a name and when each was written."""
-    found = set()
-    for file in directory.rglob(name):
-        with suppress(FileNotFoundError):  # discarded in between
-            found.add((file, file.stat().st_mtime_ns))
-    return found
-
-
-def wait_for_saves(
-    process: subprocess.Popen, directory: Path, n_saves: int, name: str = "state.safetensors"
-) -> None:
-    """Return after so many new files of the name, or when the process has ended."""
-    known, seen = saves(directory, name), set()
-    while len(seen) < n_saves and process.poll() is None:
-        seen |= saves(directory, name) - known
-        time.sleep(0.005)
