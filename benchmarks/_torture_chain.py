@@ -60,8 +60,11 @@ class Chain:
         self.imports_s = time.monotonic() - start
         wait_for_saves(process, self.checkpoints, 1)
         self.saves_itself = process.poll() is None
-        assert process.wait() == 0, self.patient.output()
+        while self.n_ranks > 1 and self.find_ranks(0):  # their launcher ends seconds later
+            time.sleep(0.02)
+        code = process.wait() if self.n_ranks == 1 else None
         self.work_s = time.monotonic() - start - self.imports_s
+        assert (code or process.wait()) == 0, self.patient.output()
         self.expected = self.patient.project.outs()
 
     def kill(self, n_times: int) -> None:
@@ -120,11 +123,14 @@ class Chain:
             return process.pid, None
         rank = self.rng.randrange(self.n_ranks)
         while process.poll() is None:
-            pids = [p for p in self.patient.processes() if f"RANK={rank}" in environment(p)]
-            if pids:
+            if pids := self.find_ranks(rank):
                 return min(pids), rank  # its workers come later
             time.sleep(0.01)
         return None, None
+
+    def find_ranks(self, rank: int) -> list[int]:
+        """Return the running processes of a rank."""
+        return [pid for pid in self.patient.processes() if f"RANK={rank}" in environment(pid)]
 
     def wait_for_moment(self, process: subprocess.Popen) -> None:
         if self.rng.random() < SHARE_IMPORTS:
