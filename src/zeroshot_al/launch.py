@@ -105,16 +105,17 @@ def _start_ranks(n_ranks: int) -> None:
         except SignalException as error:
             if error.sigval == signal.SIGINT:
                 raise KeyboardInterrupt from None
-            name = signal.Signals(error.sigval).name
-            raise InputError(f"ended by {name}; run again to continue") from None
+            number = signal.Signals(error.sigval)
+            raise InputError(f"ended by {number.name}; run again to continue") from None
 
 
 def _cause(exit_codes: dict[int, int], directory: Path, n_ranks: int) -> str:
     """Return why the ranks ended, in one sentence; a traceback goes to stderr before it."""
     killed = [rank for rank, code in exit_codes.items() if code < 0]
     if killed:
-        # One that aborts may do so because another has gone.
-        rank = min(killed, key=lambda rank: (exit_codes[rank] == -signal.SIGABRT, rank))
+        # One that aborts may do so because another has gone; the launcher then ends the rest.
+        later = (-signal.SIGABRT, -signal.SIGTERM)
+        rank = min(killed, key=lambda rank: (exit_codes[rank] in later, rank))
         number = -exit_codes[rank]
         guess = ", as the system does when the memory is full" if number == signal.SIGKILL else ""
         return (
@@ -154,8 +155,7 @@ def _be_a_rank(main: Callable[..., None], args: tuple) -> None:
     store = None
     try:
         if n_ranks == 1:
-            main(*args, ALONE)
-            return
+            return main(*args, ALONE)
         store, _, _ = next(dist.rendezvous("env://"))
         end = partial(_end_in_silence, rank, store, launcher)
         with heartbeats(store, rank, n_ranks, end), _group(store, rank, n_ranks) as ranks:

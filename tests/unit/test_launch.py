@@ -157,6 +157,13 @@ def test_the_cause_is_told_and_not_what_followed(tmp_path):
     assert launch._cause({0: 1, 1: 1}, tmp_path, 3).startswith("rank 1 of 3 failed: the cause;")
 
 
+@pytest.mark.parametrize("other", [signal.SIGTERM, signal.SIGABRT])
+def test_the_killed_rank_is_told_and_not_those_that_ended_for_it(tmp_path, other):
+    told = launch._cause({0: -other, 1: -signal.SIGKILL}, tmp_path, 2)
+    assert told.startswith("rank 1 of 2 was killed by signal 9 (SIGKILL")
+    assert launch._cause({0: -other}, tmp_path, 2).startswith("rank 0 of 2 was killed")
+
+
 def test_an_error_file_that_is_not_whole_is_a_silent_rank(tmp_path):
     leave(tmp_path, 0, "connection lost", 1.0, lost=True)
     (tmp_path / "1").mkdir()
