@@ -1,5 +1,6 @@
 """The checkpoints of a stage that runs, as seen from outside."""
 
+import os
 import subprocess
 import time
 from contextlib import suppress
@@ -12,9 +13,11 @@ PATIENCE_S = 300
 def saves(directory: Path, name: str = "state.safetensors") -> set[tuple[Path, int]]:
     """Return the files of a name and when each was written."""
     found = set()
-    for file in directory.rglob(name):
-        with suppress(FileNotFoundError):  # discarded in between
-            found.add((file, file.stat().st_mtime_ns))
+    for folder, _, files in os.walk(directory):  # which minds no folder that goes meanwhile
+        if name in files:
+            file = Path(folder, name)
+            with suppress(FileNotFoundError):  # discarded in between
+                found.add((file, file.stat().st_mtime_ns))
     return found
 
 
