@@ -35,9 +35,11 @@ def wait_long(ranks):
         Path("out").write_text("whole")
 
 def talk(ranks):
-    for turn in range(100_000):
-        ranks.gather_json(turn)
-        Path(f"rank{ranks.rank}").touch()
+    start = time.monotonic()
+    while True:
+        ranks.gather_json(ranks.rank)
+        if time.monotonic() > start + float(sys.argv[3]):
+            Path(f"rank{ranks.rank}").touch()
         time.sleep(0.02)
 
 def fail(ranks):
@@ -83,7 +85,8 @@ def test_a_host_that_falls_silent_ends_the_others(folder, frozen):
         subprocess.Popen(
             [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--max-restarts", "0",
              "--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{port}", "--rdzv-conf",
-             f"is_host={is_first}", "--local-addr", "localhost", "stage.py", SRC, "talk"],
+             f"is_host={is_first}", "--local-addr", "localhost", "stage.py", SRC, "talk",
+             str(LIMIT_S / 4)],  # until each has heard of the other
             cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True,
         )
         for is_first in ("true", "false")
