@@ -30,7 +30,7 @@ ASSUMED = [
 ]
 
 
-def arithmetic(page: dict, measured: list[dict], orders: dict | None) -> list[str]:
+def arithmetic(page: dict, measured: list[dict]) -> list[str]:
     """Return the page's lines.
 
     Parameters
@@ -39,8 +39,6 @@ def arithmetic(page: dict, measured: list[dict], orders: dict | None) -> list[st
         With `work`: CPU milliseconds to decode a photo, operations of an encoder's forward pass.
     measured : list of dict
         The runs of the stages, the largest last.
-    orders : dict, optional
-        The largest that was ordered.
     """
     stages, smallest = measured[-1], measured[0]
     n, work = stages["n_images"], page["work"]
@@ -105,16 +103,12 @@ def arithmetic(page: dict, measured: list[dict], orders: dict | None) -> list[st
         "the longer the order. *Assumed, not measured*:", *ASSUMED, "",
     ]  # fmt: skip
     grown = download["anonymous_mib"] - smallest["runs"]["download"]["anonymous_mib"]
-    return lines + limits(grown * 2**20 / max(1, n - smallest["n_images"]), orders)
+    per_file = grown * 2**20 / max(1, n - smallest["n_images"])
+    return lines + limits(per_file, n, stages["runs"].get("kcenter_order"))
 
 
-def limits(download_bytes: float, orders: dict | None) -> list[str]:
-    longest = orders["rows"][-1] if orders else None
-    took = (
-        f" ({longest['order_s']:,.0f} s for {longest['budget']:,} of {orders['n_samples']:,} here)"
-        if longest
-        else ""
-    )
+def limits(download_bytes: float, n: int, whole: dict | None) -> list[str]:
+    took = f" ({whole['seconds']:,.0f} s for all of {n:,} here)" if whole else ""
     return [
         "### Where the design stops", "",
         f"- *download* holds {download_bytes:,.0f} bytes for each file (its name, the hash of its",

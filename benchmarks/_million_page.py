@@ -17,7 +17,7 @@ def render(page: dict) -> str:
     # Figures come one by one.
     whole = [part for part in stages if "bare decoding" in part["runs"]]
     if whole and "work" in page:
-        lines += arithmetic(page, whole, orders[-1] if orders else None)
+        lines += arithmetic(page, whole)
     return "\n".join(lines).rstrip() + "\n"
 
 
