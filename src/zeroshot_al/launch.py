@@ -203,8 +203,8 @@ def _report(error: BaseException, rank: int, store: dist.Store | None) -> None:
 
 def _leave_error(error: BaseException, rank: int) -> None:
     """Write what happened where the launcher looks for it; torchrun shows the message."""
-    file = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", "/"))
-    if file.parent.is_dir() and file.name:  # else the launcher has gone, and its directory with it
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file and Path(file).parent.is_dir():  # else the launcher has gone, its directory with it
         told = sentence(error)
         report = {
             "message": told or f"{type(error).__name__}: {error}",

@@ -9,7 +9,7 @@ import ssl
 import sys
 import urllib.error
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 
@@ -49,10 +49,14 @@ def read_torchvision(dataset_class: type, directory: str | Path) -> RawImages:
     first, second = (_pixels(part) for part in parts)
     splits = ["train"] * len(first) + ["test"] * len(second)
     labels = [name for part in parts for name in _label_names(part)]
-    # numpy.concatenate would keep torchvision's transposed memory layout.
-    images = np.empty((len(splits), *first.shape[1:]), dtype=np.uint8)
-    images[: len(first)], images[len(first) :] = first, second
-    return RawImages(images, splits, labels)
+    return RawImages(joined([first, second]), splits, labels)
+
+
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Copy parts of uint8 (n, h, w, 3) once, into one array in C order."""
+    # Without `out`, numpy.concatenate would keep the parts' transposed memory layout.
+    n = sum(len(part) for part in parts)
+    return np.concatenate(parts, out=np.empty((n, *parts[0].shape[1:]), dtype=np.uint8))
 
 
 def _pixels(dataset) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from zeroshot_al.errors import InputError
-from zeroshot_al.sources.archives import downloading
+from zeroshot_al.sources.archives import downloading, joined
 from zeroshot_al.sources.canonical import RawImages
 
 SIDE_PX = 32
@@ -80,7 +80,7 @@ def read_cifar(archive: CifarArchive, directory: str | Path) -> RawImages:
             images.append(pixels.transpose(0, 2, 3, 1))
             splits += [split] * len(records)
             labels += [names[code] for code in records[:, archive.n_labels - 1]]
-    return RawImages(np.ascontiguousarray(np.concatenate(images)), splits, labels)
+    return RawImages(joined(images), splits, labels)
 
 
 def _members(file: Path, wanted: set[str]) -> dict[str, bytes]:
