@@ -12,6 +12,9 @@ export GIT_COMMITTER_EMAIL ?= $(GIT_AUTHOR_EMAIL)
 # In a temporary workspace an experiment finds its raw data here all the same.
 export ZEROSHOT_AL_DATA ?= $(CURDIR)/data/raw
 
+# The groups stand in tests/conftest.py; the long ones come first.
+TWO_WORKERS := -n 2 --dist loadgroup --no-loadscope-reorder
+
 # What is given for these is text: without this, make would run a $(shell ...) in it.
 override ROOT := $(value ROOT)
 override LABELS := $(value LABELS)
@@ -49,10 +52,10 @@ train: .venv/installed  ## a classifier on the labels of those images, in the fi
 	dvc exp run "train_budget@$$(sed -n 's/^budget: //p' params.yaml)"
 
 test: .venv/installed-dev lint  ## all tests, on 2 cores in minutes
-	pytest -m "not slow"
+	pytest -m "not slow" $(TWO_WORKERS)
 
 test-slow: .venv/installed-dev  ## the others: kills, remotes, the paper's profile; half an hour
-	pytest -m slow
+	pytest -m slow $(TWO_WORKERS)
 
 lint: .venv/installed-dev
 	ruff check .
