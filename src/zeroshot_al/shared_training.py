@@ -121,7 +121,9 @@ class _Normalize(torch.autograd.Function):
         # ... and the difference to the means of all, linear in x: another kernel's affine map.
         offset, slope = (mine * (x.shape[1] / x.numel()) - everyone / ctx.n) * weight * inverse_std
         slope = slope * inverse_std
-        of_x += functional.batch_norm(
-            x, torch.zeros_like(mean), torch.ones_like(mean), slope, offset - slope * mean, eps=0.0
-        )
+        # By its bare name, since `functional.batch_norm` of torch 2.11 refuses an eps of 0.
+        of_x += torch.batch_norm(
+            x, slope, offset - slope * mean, torch.zeros_like(mean), torch.ones_like(mean),
+            False, 0.0, 0.0, False,
+        )  # fmt: skip
         return of_x, of_weight, of_bias, None, None, None, None
