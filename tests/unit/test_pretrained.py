@@ -184,6 +184,7 @@ def test_an_unknown_model_is_told():
 
 
 def test_weights_that_cannot_be_fetched_are_told(tmp_path, monkeypatch):
+    pytest.importorskip("huggingface_hub")
     # Offline and with an empty cache, as on a machine without a network.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))

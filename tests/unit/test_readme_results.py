@@ -148,6 +148,8 @@ def test_show_results_of_a_directory(root):
 
 
 def test_show_results_of_an_experiment_out_of_git(root, call, capsys):
+    pytest.importorskip("dvc")
+
     def git(*arguments):
         who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
         subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True)
