@@ -12,8 +12,8 @@ export GIT_COMMITTER_EMAIL ?= $(GIT_AUTHOR_EMAIL)
 # In a temporary workspace an experiment finds its raw data here all the same.
 export ZEROSHOT_AL_DATA ?= $(CURDIR)/data/raw
 
-# The groups stand in tests/conftest.py; the long ones come first.
-TWO_WORKERS := -n 2 --dist loadgroup --no-loadscope-reorder
+# A file's tests stay in one process, with what they set up.
+TWO_WORKERS := -n 2 --dist loadfile
 
 # What is given for these is text: without this, make would run a $(shell ...) in it.
 override ROOT := $(value ROOT)
@@ -54,7 +54,7 @@ train: .venv/installed  ## a classifier on the labels of those images, in the fi
 test: .venv/installed-dev lint  ## all tests, on 2 cores in minutes
 	pytest -m "not slow" $(TWO_WORKERS)
 
-test-slow: .venv/installed-dev  ## the others: kills, remotes, the paper's profile; half an hour
+test-slow: .venv/installed-dev  ## the others: kills, remotes, the paper's profile; a quarter of an hour
 	pytest -m slow $(TWO_WORKERS)
 
 lint: .venv/installed-dev
