@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from zeroshot_al.runtime import to_device
 from zeroshot_al.view_draws import ViewParams, draw_views
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as torchvision and PIL
@@ -39,20 +40,20 @@ def contrastive_views(
     """
     drawn = draw_views(*images.shape[:3], params, generator)
     if rows is not None:
-        images, drawn = images[rows.to(images.device)], drawn.rows(rows)
+        images, drawn = images[to_device(rows, images.device)], drawn.rows(rows)
     views = _resized_crop(images, drawn.box, drawn.flip, params.size_px)
     views = _jitter(views, drawn.jitter_order, drawn.strengths)
     gray = drawn.gray.nonzero().flatten()
     if len(gray):
-        gray = gray.to(views.device)
+        gray = to_device(gray, views.device)
         views[gray] = _luma(views[gray]).expand(-1, 3, -1, -1)
     if drawn.blurred is not None:
         blurred = drawn.blurred.nonzero().flatten()
-        sigmas_px = drawn.sigmas_px[blurred]
-        blurred = blurred.to(views.device)
-        views[blurred] = _blur(views[blurred], sigmas_px.to(views.device))
+        sigmas_px = to_device(drawn.sigmas_px[blurred], views.device)
+        blurred = to_device(blurred, views.device)
+        views[blurred] = _blur(views[blurred], sigmas_px)
     if drawn.solarized is not None:
-        turned = drawn.solarized.to(views.device)[:, None, None, None]
+        turned = to_device(drawn.solarized, views.device)[:, None, None, None]
         turned = turned & (views >= _SOLARIZE_THRESHOLD)
         views = torch.where(turned, 1 - views, views)
     return views
@@ -75,10 +76,10 @@ def _resized_crop(images: Tensor, box: Tensor, flip: Tensor, size_px: int) -> Te
     centres = (torch.arange(size_px) + 0.5) / size_px  # of the output's pixels, in (0, 1)
     y = (top[:, None] + centres * h[:, None]) / height * 2 - 1  # (n, size_px), grid_sample's range
     x = (left[:, None] + torch.where(flip[:, None], 1 - centres, centres) * w[:, None]) / width
-    x = x * 2 - 1
+    x, y = to_device(x * 2 - 1, images.device), to_device(y, images.device)
     grid = torch.stack(
         [x[:, None, :].expand(-1, size_px, -1), y[:, :, None].expand(-1, -1, size_px)], dim=-1
-    ).to(images.device)
+    )
     source = images.permute(0, 3, 1, 2).float().contiguous()
     views = functional.grid_sample(
         source, grid, mode="bilinear", padding_mode="border", align_corners=False
@@ -93,8 +94,8 @@ def _jitter(views: Tensor, order: Tensor, strengths: Tensor) -> Tensor:
         for index, step in enumerate(steps):
             mine = (order[:, turn] == index).nonzero().flatten()
             if len(mine):
-                factor = strengths[mine, index].to(views.device)[:, None, None, None]
-                mine = mine.to(views.device)
+                factor = to_device(strengths[mine, index], views.device)[:, None, None, None]
+                mine = to_device(mine, views.device)
                 views[mine] = step(views[mine], factor)
     return views
 

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zeroshot_al.errors import InputError
+from zeroshot_al.runtime import to_device
 
 
 class SupervisedViews:
@@ -74,16 +75,17 @@ class SupervisedViews:
         )
 
         steps = torch.arange(crop)
-        rows = (top + steps).to(device)  # (n, crop)
-        columns = (left + torch.where(flip, steps.flip(0), steps)).to(device)
-        picked = indices.to(device)[:, None, None]
+        rows = to_device(top + steps, device)  # (n, crop)
+        columns = to_device(left + torch.where(flip, steps.flip(0), steps), device)
+        picked = to_device(indices, device)[:, None, None]
         views = self._padded[picked, rows[:, :, None], columns[:, None, :]]  # (n, crop, crop, 3)
         views = normalize(views, self._mean, self._std)
         if self._cutout_px:
             half = self._cutout_px // 2
             start = centre - half
             inside = (steps >= start[..., None]) & (steps < (start + self._cutout_px)[..., None])
-            hole = (inside[:, 0, :, None] & inside[:, 1, None, :]).to(device)  # (n, crop, crop)
+            inside = to_device(inside, device)
+            hole = inside[:, 0, :, None] & inside[:, 1, None, :]  # (n, crop, crop)
             views = views.masked_fill_(hole[:, None], 0.0)  # after normalisation: the mean colour
         return views
 

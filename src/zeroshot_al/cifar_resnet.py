@@ -1,6 +1,10 @@
 """ResNets for small images, taken apart: their body without the last layer."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+BLOCKS = {"resnet-9": (1, 1, 1, 1), "resnet-18": (2, 2, 2, 2), "resnet-34": (3, 4, 6, 3)}
+"""Blocks of two 3x3 convolutions, by stage; resnet-50 has resnet-34's numbers of bottlenecks."""
 
 
 def cifar_resnet(name: str, width: float, stem_stride: int = 1) -> tuple[nn.Module, nn.Module, int]:
@@ -9,7 +13,7 @@ def cifar_resnet(name: str, width: float, stem_stride: int = 1) -> tuple[nn.Modu
     Parameters
     ----------
     name
-        One that lightly's `ResNetGenerator` knows, such as "resnet-18".
+        "resnet-9", "resnet-18", "resnet-34" or "resnet-50".
     width
         Multiplies the 64 channels of the first stage.
     stem_stride
@@ -17,14 +21,54 @@ def cifar_resnet(name: str, width: float, stem_stride: int = 1) -> tuple[nn.Modu
 
     References
     ----------
-    He et al., "Deep Residual Learning for Image Recognition", 2016; the stem by Chen et al.,
-    "A Simple Framework for Contrastive Learning" (SimCLR), 2020, appendix B.9.
+    He et al., "Deep Residual Learning for Image Recognition", 2016, table 1; resnet-9 has one block
+    a stage. The stem: Chen et al., "A Simple Framework for Contrastive Learning" (SimCLR), 2020,
+    appendix B.9.
     """
-    # Here, not above: lightly takes seconds to import, and few trainings of labels use a ResNet.
-    from lightly.models import ResNetGenerator
+    expansion = 4 if name == "resnet-50" else 1
+    n_channels = int(64 * width)
+    stem = nn.Sequential(
+        nn.Conv2d(3, n_channels, 3, stem_stride, padding=1, bias=False),
+        nn.BatchNorm2d(n_channels),
+        nn.ReLU(inplace=True),
+    )
+    stages, n_in = nn.Sequential(), n_channels
+    for stage, n_blocks in enumerate(BLOCKS[name if expansion == 1 else "resnet-34"]):
+        n_out = n_channels * 2**stage * expansion
+        blocks = nn.Sequential()
+        for block in range(n_blocks):
+            stride = 2 if stage > 0 and block == 0 else 1
+            blocks.append(_Block(n_in, n_out, stride, expansion))
+            n_in = n_out
+        stages.append(blocks)
+    # The last layer, not used: its draws come before those of the heads, as in earlier versions.
+    nn.Linear(n_in, 10)
+    return stem, stages, n_in
 
-    network = ResNetGenerator(name, width=width)
-    network.conv1.stride = (stem_stride, stem_stride)
-    stem = nn.Sequential(network.conv1, network.bn1, nn.ReLU(inplace=True))
-    stages = nn.Sequential(network.layer1, network.layer2, network.layer3, network.layer4)
-    return stem, stages, network.linear.in_features
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions, or one between two 1x1 ones (expansion 4), and the shortcut."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        n_mid = n_out // expansion
+        shapes = [(n_in, n_mid, 3, stride), (n_mid, n_out, 3, 1)]
+        if expansion > 1:
+            shapes = [(n_in, n_mid, 1, 1), (n_mid, n_mid, 3, stride), (n_mid, n_out, 1, 1)]
+        self.n_convolutions = len(shapes)
+        for number, (before, after, side, step) in enumerate(shapes, 1):
+            convolution = nn.Conv2d(before, after, side, step, padding=side // 2, bias=False)
+            self.add_module(f"conv{number}", convolution)
+            self.add_module(f"bn{number}", nn.BatchNorm2d(after))
+        self.shortcut = nn.Sequential()
+        if stride != 1 or n_in != n_out:
+            self.shortcut.append(nn.Conv2d(n_in, n_out, 1, stride, bias=False))
+            self.shortcut.append(nn.BatchNorm2d(n_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = x
+        for number in range(1, self.n_convolutions + 1):
+            if number > 1:
+                out = torch.relu(out)
+            out = getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(out))
+        return torch.relu(out + self.shortcut(x))

@@ -24,6 +24,7 @@ from zeroshot_al.runtime import (
     generator_for,
     initial_weights,
     pick_device,
+    to_device,
 )
 from zeroshot_al.schedule import learning_rate
 from zeroshot_al.shared_training import averaged, check_batch_size, synchronized
@@ -181,7 +182,9 @@ def train_classifier(
         indices = batches.indices(step)
         batch = views(indices, generator_for(seed, VIEWS, step), mine)
         with autocast(device):
-            loss = nn.functional.cross_entropy(trained(batch), targets[indices[mine].to(device)])
+            loss = nn.functional.cross_entropy(
+                trained(batch), targets[to_device(indices[mine], device)]
+            )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,7 +1,7 @@
 """The models that can spend the labels: for each of them `features`, then a linear `head`.
 
-Torchvision and lightly are imported by the model that needs them: a stage that trains another one
-does not wait for them.
+Torchvision is imported by the models that need it: a stage that trains another one does not wait
+for it.
 """
 
 from torch import Tensor, nn

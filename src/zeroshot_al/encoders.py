@@ -131,6 +131,19 @@ class Encoder(nn.Module):
         return self.stages(self.stem(standardized)).mean(dim=(2, 3))
 
 
+def projection_head(n_in: int, n_hidden: int, n_out: int, *, batch_norm: bool) -> nn.Module:
+    """Make the two layers between the features and the contrastive loss.
+
+    With BatchNorm in the place of biases as in SimCLR, or with biases as in MoCo-v2.
+    """
+    layers = [nn.Linear(n_in, n_hidden, bias=not batch_norm), nn.ReLU()]
+    layers.append(nn.Linear(n_hidden, n_out, bias=not batch_norm))
+    if batch_norm:
+        layers.insert(1, nn.BatchNorm1d(n_hidden))
+        layers.append(nn.BatchNorm1d(n_out))
+    return nn.Sequential(*layers)
+
+
 def save_encoder(path: str | Path, encoder: Encoder) -> None:
     """Write the weights as safetensors, atomically."""
     tensors = {key: value.detach().contiguous() for key, value in encoder.state_dict().items()}

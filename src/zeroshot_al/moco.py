@@ -4,17 +4,14 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from lightly.loss import NTXentLoss
-from lightly.models.modules.heads import MoCoProjectionHead
-from lightly.models.modules.memory_bank import MemoryBankModule
-from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zeroshot_al.encoders import Encoder, EncoderParams
+from zeroshot_al.encoders import Encoder, EncoderParams, projection_head
 from zeroshot_al.errors import InputError
 from zeroshot_al.pretrain import PretrainParams
 from zeroshot_al.ranks import ALONE, Ranks
+from zeroshot_al.runtime import to_device
 from zeroshot_al.shared_training import synchronized
 
 
@@ -56,14 +53,16 @@ class Moco(nn.Module):
                 f"{params.batch_size}; lower it in params.yaml"
             )
         self.encoder = Encoder(encoder)
-        self.head = MoCoProjectionHead(
-            self.encoder.n_features, params.head_hidden, params.head_dims
+        self.head = projection_head(
+            self.encoder.n_features, params.head_hidden, params.head_dims, batch_norm=False
         )
         self.key_encoder, self.key_head = copy.deepcopy((self.encoder, self.head))
-        deactivate_requires_grad(self.key_encoder)
-        deactivate_requires_grad(self.key_head)
-        self._loss = NTXentLoss(params.temperature)
-        self._loss.memory_bank = _Queue((params.queue_size, params.head_dims))
+        self.key_encoder.requires_grad_(False)
+        self.key_head.requires_grad_(False)
+        queue = functional.normalize(torch.randn(params.queue_size, params.head_dims), dim=1)
+        self.register_buffer("queue", queue)
+        self.register_buffer("oldest", torch.zeros((), dtype=torch.int64))
+        self._temperature = params.temperature
         self._momentum = params.momentum
         self._key_splits = params.key_splits
         self._symmetric = params.symmetric
@@ -93,8 +92,7 @@ class Moco(nn.Module):
         Each view is float32 (n, 3, h, w) in [0, 1]. The symmetric loss is the mean over both
         roles of the views; it queues both sets of keys.
         """
-        update_momentum(self.encoder, self.key_encoder, self._momentum)
-        update_momentum(self.head, self.key_head, self._momentum)
+        self._follow()
         self.key_encoder.mean.copy_(self.encoder.mean)
         self.key_encoder.std.copy_(self.encoder.std)
         pairs = [(first, second), (second, first)] if self._symmetric else [(first, second)]
@@ -104,14 +102,31 @@ class Moco(nn.Module):
         # One call: both roles meet the queue as it was. Were the first role's keys queued before
         # the second's loss, each query would find the key of its own view among the negatives.
         with torch.autocast(first.device.type, enabled=False):
-            loss = self._loss(torch.cat(queries), torch.cat([key[mine] for key in keys]))
-            self._loss.memory_bank.enqueue(torch.cat(keys))
+            partners = torch.cat([key[mine] for key in keys])
+            loss = info_nce(torch.cat(queries), partners, self.queue.clone(), self._temperature)
+            self._enqueue(torch.cat(keys))
         return loss
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the key encoder and head towards those of the queries."""
+        followers = [*self.key_encoder.parameters(), *self.key_head.parameters()]
+        leaders = [*self.encoder.parameters(), *self.head.parameters()]
+        torch._foreach_mul_(followers, self._momentum)
+        torch._foreach_add_(followers, leaders, alpha=1 - self._momentum)
+
+    @torch.no_grad()
+    def _enqueue(self, keys: Tensor) -> None:
+        """Put float32 (n, n_dims) keys in the place of the oldest."""
+        places = (self.oldest + torch.arange(len(keys), device=keys.device)) % len(self.queue)
+        self.queue.index_copy_(0, places, functional.normalize(keys, dim=1))
+        self.oldest.add_(len(keys)).remainder_(len(self.queue))
 
     @torch.no_grad()
     def _keys(self, views: Tensor, generator: torch.Generator) -> Tensor:
         views = torch.cat(self._ranks.gather(views))
-        order = torch.randperm(len(views), generator=generator).to(views.device)
+        order = torch.randperm(len(views), generator=generator)
+        order = to_device(order, views.device)
         parts = views[order].tensor_split(self._key_splits)
         mine = parts[self._ranks.rows_of(self._key_splits)]
         encoded = torch.cat([self.key_head(self.key_encoder(part)).float() for part in mine])
@@ -119,14 +134,23 @@ class Moco(nn.Module):
         return torch.empty_like(shuffled).index_copy_(0, order, shuffled)
 
 
-class _Queue(MemoryBankModule):
-    """Lightly's queue, filled by `enqueue` alone, so that every rank's holds the keys of all."""
+def info_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """Return the mean cross-entropy of finding each query's key among it and the queue.
 
-    def forward(
-        self, output: Tensor, labels: Tensor | None = None, update: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        return super().forward(output, labels)
+    Parameters
+    ----------
+    queries, keys
+        float32 (n, n_dims), of any length.
+    queue
+        float32 (queue_size, n_dims), of unit length: the negatives.
+    temperature
+        Divides the cosine similarities.
 
-    def enqueue(self, keys: Tensor) -> None:
-        """Put float32 (n, n_dims) keys in the place of the oldest."""
-        super().forward(functional.normalize(keys, dim=1), update=True)
+    References
+    ----------
+    He et al., 2020, equation 1.
+    """
+    queries, keys = functional.normalize(queries, dim=1), functional.normalize(keys, dim=1)
+    positive = torch.einsum("nc,nc->n", queries, keys)[:, None]
+    logits = torch.cat([positive, queries @ queue.T], dim=1) / temperature
+    return functional.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.int64))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zeroshot_al.errors import InputError
 from zeroshot_al.memory import check_memory, images_text
+from zeroshot_al.runtime import to_device
 
 BLOCK = 1024  # images looked at together where a copy of all of them might not fit
 
@@ -31,7 +32,7 @@ def batch_reader(images: np.ndarray, device: torch.device) -> Callable[[Tensor],
         planes = torch.empty((n, 3, height, width), dtype=torch.uint8, device=device)
         for start in range(0, n, BLOCK):
             planes[start : start + BLOCK] = _planes(images[start : start + BLOCK], device)
-        return lambda indices: planes[indices.to(device)]
+        return lambda indices: planes[to_device(indices, device)]
     return lambda indices: _planes(images[indices.numpy()], device)
 
 

@@ -7,7 +7,6 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from lightly.utils.lars import LARS
 from torch import Tensor
 from tqdm import tqdm
 
@@ -77,7 +76,9 @@ def make_optimizer(method: torch.nn.Module, params: PretrainParams) -> torch.opt
         {"params": [weight for weight in trained if weight.ndim > 1]},
         {"params": [weight for weight in trained if weight.ndim <= 1], "weight_decay": 0.0},
     ]
-    return LARS(groups, lr=params.learning_rate, momentum=0.9, weight_decay=params.weight_decay)
+    from timm.optim import Lars  # here, not above: timm takes seconds to import
+
+    return Lars(groups, lr=params.learning_rate, momentum=0.9, weight_decay=params.weight_decay)
 
 
 def pretrain(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.nn.functional import all_gather as gather_differentiably
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ class Ranks:
         gathered = [torch.empty_like(tensor) for _ in range(self.n_ranks)]
         dist.all_gather(gathered, tensor.contiguous())
         return gathered
+
+    def gather_with_gradient(self, tensor: Tensor) -> Tensor:
+        """Return the rows of every rank, by rank, whose gradients reach the rank they are of."""
+        if self.n_ranks == 1:
+            return tensor
+        return torch.cat(gather_differentiably(tensor.contiguous()))
 
     def gather_rows(self, tensor: Tensor) -> list[Tensor]:
         """Return the tensor of every rank, by rank; the first axis may differ in length."""

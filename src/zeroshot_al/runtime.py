@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from zeroshot_al.errors import InputError
 
@@ -14,6 +15,19 @@ def pick_device() -> torch.device:
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a CPU tensor on the device, without waiting for what the device is still doing."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def compile_on_gpu(module: nn.Module, device: torch.device) -> None:
+    """Let a GPU run the module as fused kernels; its weights keep their names."""
+    if device.type == "cuda":
+        module.compile()
 
 
 def autocast(device: torch.device) -> torch.autocast:

@@ -1,6 +1,6 @@
 """The learning rate of a step: a short linear warm-up, then half a cosine to zero."""
 
-from lightly.utils.scheduler import cosine_schedule
+import math
 
 
 def learning_rate(step: int, n_steps: int, peak: float, warmup_steps: int) -> float:
@@ -12,4 +12,5 @@ def learning_rate(step: int, n_steps: int, peak: float, warmup_steps: int) -> fl
     """
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
-    return cosine_schedule(step - warmup_steps, n_steps - warmup_steps + 1, peak, 0.0)
+    angle = math.pi * (step - warmup_steps) / (n_steps - warmup_steps)
+    return peak * (math.cos(angle) + 1) / 2

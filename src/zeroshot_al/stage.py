@@ -36,8 +36,6 @@ def prepare_process() -> None:
     """Set up logging, and SIGTERM as Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.captureWarnings(True)
-    # Lightning, which lightly imports, logs what no user of ours asked for.
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     interrupt_on_termination()
 
 

@@ -25,8 +25,7 @@ def views_of(step):
 
 def queue_of(method):
     """The queued keys, the oldest first."""
-    memory = method._loss.memory_bank
-    return torch.roll(memory.bank, -int(memory.bank_ptr), dims=0).clone()
+    return torch.roll(method.queue, -int(method.oldest), dims=0)
 
 
 class Reference:

@@ -35,7 +35,7 @@ from zeroshot_al.pretrain import make_optimizer, pretrain
 from zeroshot_al.ranks import ALONE, Ranks
 from zeroshot_al.runtime import VIEWS, generator_for, initial_weights
 from zeroshot_al.shared_training import averaged, synchronized
-from zeroshot_al.simclr import Simclr
+from zeroshot_al.simclr import Simclr, nt_xent
 
 ENCODER = EncoderParams("resnet-9", 0.25)
 BATCH = 32
@@ -136,7 +136,7 @@ def gradient_of(network):
 
 
 def queue_of(method):
-    return method._loss.memory_bank.bank.clone()
+    return method.queue.clone()
 
 
 def all_first_steps(directory, ranks):
@@ -208,7 +208,8 @@ def in_float64(name):
     batch = images[BatchStream(BATCH, BATCH, 0).indices(0)]
     views = contrastive_views(batch.repeat(2, 1, 1, 1), params.views, generator).double()
     if name == "simclr":
-        loss = method._loss(*method.head(method.encoder(views)).chunk(2))
+        projected = method.head(method.encoder(views)).chunk(2)
+        loss = nt_xent(*projected, params.temperature)
     else:
         # He et al., algorithm 1, symmetric; the key encoder is a copy of the encoder as yet.
         method.key_encoder.mean, method.key_encoder.std = method.encoder.mean, method.encoder.std
