@@ -18,7 +18,14 @@ from zeroshot_al.errors import InputError
 from zeroshot_al.files import write_json
 from zeroshot_al.pixels import batch_reader, pixel_statistics
 from zeroshot_al.ranks import ALONE, Ranks
-from zeroshot_al.runtime import VIEWS, autocast, check_finite, generator_for, pick_device
+from zeroshot_al.runtime import (
+    VIEWS,
+    autocast,
+    check_finite,
+    compile_on_gpu,
+    generator_for,
+    pick_device,
+)
 from zeroshot_al.schedule import learning_rate
 from zeroshot_al.shared_training import averaged, check_batch_size
 
@@ -124,6 +131,7 @@ def pretrain(
     read_batch = batch_reader(images, device)
     method.encoder.mean, method.encoder.std = pixel_statistics(images)
     method.to(device, memory_format=torch.channels_last).train()
+    compile_on_gpu(method.encoder, device)
     optimizer = make_optimizer(method, params)
     batches = BatchStream(len(images), params.batch_size, params.seed)
     epoch_steps = len(images) // params.batch_size
