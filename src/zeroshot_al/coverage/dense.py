@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zeroshot_al._kcenter_distances import squared_distances
 from zeroshot_al.coverage.rows import squared_distances_of_pairs
 from zeroshot_al.coverage.sparse import Sparse, fixed_point
 
@@ -158,22 +159,26 @@ class Dense:
 
     def _evaluate(self, rows: Tensor, keep: bool = False) -> None:
         """Bring the bounds of these points up to date; `keep` their kernel values."""
-        dtype = torch.float64 if self.sigma < NARROW else torch.float32
-        covered, weights = self.covered.to(dtype), self.weights.to(dtype)
         for start in range(0, len(rows), self.tile):
             some = rows[start : start + self.tile]
-            left = self.points[some].to(dtype)
+            left = self.points[some]
             gains = self.bounds.new_zeros(len(some))
             for first in range(0, len(self.targets), self.tile):
                 columns = slice(first, first + self.tile)
-                kernel = left @ self.target_points[columns].to(dtype).T
-                kernel.sub_(1).mul_(2 / self.sigma**2).clamp_(max=0).exp_()
+                kernel = self._kernel(left, self.target_points[columns])
                 if keep:
                     self.kernel[start : start + len(some), columns] = kernel
-                kernel.sub_(covered[columns]).relu_()
-                gains += kernel @ weights[columns]
+                kernel.sub_(self.covered[columns]).relu_()
+                gains += kernel @ self.weights[columns].to(kernel.dtype)
             self.bounds[some] = gains
         self.fresh[rows] = True
+
+    def _kernel(self, left: Tensor, right: Tensor) -> Tensor:
+        """Kernel values (n_left, n_right); in float64 where float32 is too coarse."""
+        if self.sigma < NARROW:
+            return squared_distances(left, right).div_(-(self.sigma**2)).exp_()
+        scale = 2 / self.sigma**2
+        return (left @ right.T).sub_(1).mul_(scale).clamp_(max=0).exp_()
 
     def _lower_working(self, near: Tensor, old: Tensor, new: Tensor) -> None:
         """Take from the gains of the working set what the new pick covers."""
