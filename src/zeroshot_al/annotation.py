@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from zeroshot_al.coverage import nearest_earlier, outlier_scores
+from zeroshot_al.covering_radii import nearest_earlier, outlier_scores
 from zeroshot_al.errors import InputError
 from zeroshot_al.exports import (
     LABEL_CONFIG,

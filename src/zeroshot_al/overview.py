@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zeroshot_al.annotation import AnnotateParams
-from zeroshot_al.coverage import covering_radii, find_knee
+from zeroshot_al.covering_radii import covering_radii, find_knee
 from zeroshot_al.exports import Pick
 from zeroshot_al.methods import METHODS
 from zeroshot_al.pool import Pool

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unit.test_coverage import make_rows
+from unit.test_covering_radii import make_rows
 from unit.test_exports import NAMES
 from zeroshot_al._gallery_parts import thumbnail
 from zeroshot_al.annotation import AnnotateParams, make_picks

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from unit.test_coverage import make_rows
+from unit.test_covering_radii import make_rows
 from zeroshot_al import pool_map
 from zeroshot_al._kcenter_input import canonical_rows
 from zeroshot_al.pool_map import count_clusters, map_pool

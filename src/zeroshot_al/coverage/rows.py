@@ -1,0 +1,101 @@
+"""The rows that coverage compares, and the checks of what else a caller gives.
+
+Embeddings are centred, then brought to length 1 and to the grid of `_kcenter_input`, on which
+float64 distances are exact: equal points then tie exactly. Features without the centring share a
+large mean, and all their cosines are near 1.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zeroshot_al._kcenter_input import _canonical_chunk, check_embeddings
+from zeroshot_al.errors import InputError
+
+_CHUNK_ELEMENTS = 1 << 20
+
+
+def centred_rows(embeddings: np.ndarray) -> np.ndarray:
+    """Subtract the mean row, then bring each row to length 1 on a grid of 2^-24.
+
+    Parameters
+    ----------
+    embeddings : ndarray or memmap of shape (n_samples, n_dims), floating
+        The features. Read twice, a chunk at a time.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_dims), float32
+        Canonical rows, as `_kcenter_input.canonical_rows` of the centred embeddings.
+
+    Raises
+    ------
+    InputError
+        If the array is not a floating matrix, holds NaN or infinity, or if a row equals the mean
+        up to rounding and so has no direction.
+    """
+    check_embeddings(embeddings)
+    n_samples, n_dims = embeddings.shape
+    step = max(1, _CHUNK_ELEMENTS // n_dims)
+    total = np.zeros(n_dims)
+    for start in range(0, n_samples, step):
+        chunk = embeddings[start : start + step].astype(np.float64)
+        finite = np.isfinite(chunk).all(axis=1)
+        if not finite.all():
+            raise InputError(
+                f"row {start + finite.argmin()} of the embeddings holds NaN or infinity; "
+                "repair or drop it"
+            )
+        total += chunk.sum(axis=0)
+    mean = total / n_samples
+    rounding = np.finfo(embeddings.dtype).eps
+    rows = np.empty((n_samples, n_dims), dtype=np.float32)
+    for start in range(0, n_samples, step):
+        chunk = embeddings[start : start + step].astype(np.float64)
+        size = np.abs(chunk).max(axis=1)
+        chunk -= mean
+        largest = np.abs(chunk).max(axis=1)
+        directed = largest > rounding * size
+        if not directed.all():
+            raise InputError(
+                f"row {start + directed.argmin()} of the embeddings equals the mean of all and has "
+                "no direction once they are centred; drop it"
+            )
+        rows[start : start + step] = _canonical_chunk(chunk, largest)
+    return rows
+
+
+def check_weights(weights: np.ndarray | None, n_samples: int) -> np.ndarray:
+    """Return finite weights of at least 0, float64 (n_samples,), scaled to a maximum of 1."""
+    if weights is None:
+        return np.ones(n_samples)
+    array = np.asarray(weights)
+    if array.shape != (n_samples,) or array.dtype.kind not in "fiu":
+        raise InputError(
+            f"weights of the shape {array.shape} and type {array.dtype} must be {n_samples} "
+            "numbers, one a sample"
+        )
+    good = np.isfinite(array) & (array >= 0)
+    if not good.all():
+        raise InputError(f"weights holds {array[good.argmin()]}; give finite numbers of at least 0")
+    largest = array.max()
+    if not largest > 0:
+        raise InputError("weights are all 0 and leave nothing to cover; give some that are above 0")
+    return array.astype(np.float64) / largest
+
+
+def squared_distances_of_pairs(
+    left: Tensor, left_index: Tensor, right: Tensor, right_index: Tensor
+) -> Tensor:
+    """Squared distances of the rows `left_index` of `left` to `right_index` of `right`.
+
+    They are float32 (n_pairs,), exact up to one last rounding: the same however pairs are split.
+    """
+    out = left.new_empty(len(left_index))
+    step = max(1, (1 << (17 if left.device.type == "cpu" else 26)) // left.shape[1])
+    parts = (tensor.split(step) for tensor in (left_index, right_index, out))
+    for of_left, of_right, part in zip(*parts, strict=True):
+        difference = left[of_left].double()
+        difference -= right[of_right]
+        part.copy_(torch.linalg.vecdot(difference, difference))
+    return out
