@@ -12,6 +12,7 @@ import argparse
 import functools
 import hashlib
 import json
+import math
 import multiprocessing
 import sys
 import tempfile
@@ -29,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from _machine import machine
 
 from zeroshot_al import pretrain as pretraining
+from zeroshot_al.checkpoint import Checkpoint
 from zeroshot_al.classifier import ClassifierParams, train_classifier
 from zeroshot_al.coverage import coverage_order, zero_shot_order
 from zeroshot_al.encoders import EncoderParams
@@ -106,6 +108,7 @@ def pretraining_speed(
 ) -> dict:
     """Time the steps of a contrastive method on noise of CIFAR-10's size."""
     pretraining.compile_on_gpu = compile_on_gpu if compiled else lambda *_: None
+    pretraining.Checkpoint = functools.partial(Checkpoint, every_s=math.inf)
     encoder = load_section("encoder", EncoderParams)
     images = np.random.default_rng(0).integers(
         256, size=(batch_size * n_steps // 2, 32, 32, 3), dtype=np.uint8

@@ -25,6 +25,8 @@ from zeroshot_al.ranks import ALONE, Ranks
 
 logger = logging.getLogger(__name__)
 
+_SPACING = 50
+
 
 def checkpoint_root() -> Path:
     """Return where checkpoints lie: ``$ZEROSHOT_AL_CHECKPOINTS``, else ``.checkpoints``.
@@ -70,8 +72,8 @@ class Checkpoint:
     directory
         Of this training alone; its name holds the fingerprint.
     every_s
-        Saves closer together than this many seconds are skipped, so that tiny epochs do not
-        spend their time on the disk.
+        Saves closer together than this many seconds, or than fifty times what the last one took,
+        are skipped, so that short epochs do not spend their time on the disk.
     """
 
     def __init__(self, directory: Path, every_s: float = 10.0) -> None:
@@ -89,12 +91,15 @@ class Checkpoint:
             for slot, value in slots.items():
                 if isinstance(value, Tensor):
                     tensors[f"optimizer.{index}.{slot}"] = value
+        start = time.monotonic()
         with atomic_path(self._file) as temporary:
             whole = {key: value.detach().contiguous() for key, value in tensors.items()}
             # Written by Python, whose error for a full disk has a number; safetensors' has not.
             metadata = {"step": str(step), "crc32": _checksum(whole)}
             temporary.write_bytes(serialise(whole, metadata=metadata))
         self._saved_at = time.monotonic()
+        if self._every_s:
+            self._every_s = max(self._every_s, _SPACING * (self._saved_at - start))
 
     def restore(
         self, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer,

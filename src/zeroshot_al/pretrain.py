@@ -22,7 +22,6 @@ from zeroshot_al.runtime import (
     VIEWS,
     autocast,
     check_finite,
-    compile_on_gpu,
     generator_for,
     pick_device,
 )
@@ -131,7 +130,6 @@ def pretrain(
     read_batch = batch_reader(images, device)
     method.encoder.mean, method.encoder.std = pixel_statistics(images)
     method.to(device, memory_format=torch.channels_last).train()
-    compile_on_gpu(method.encoder, device)
     optimizer = make_optimizer(method, params)
     batches = BatchStream(len(images), params.batch_size, params.seed)
     epoch_steps = len(images) // params.batch_size

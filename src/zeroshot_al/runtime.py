@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zeroshot_al.errors import InputError
 
@@ -22,12 +22,6 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
-
-
-def compile_on_gpu(module: nn.Module, device: torch.device) -> None:
-    """Let a GPU run the module as fused kernels; its weights keep their names."""
-    if device.type == "cuda":
-        module.compile()
 
 
 def autocast(device: torch.device) -> torch.autocast:
