@@ -9,19 +9,19 @@ Paper   not in it: what comes after its order
 
 from dataclasses import replace
 
-from zeroshot_al._kcenter_input import canonical_rows, check_fits
 from zeroshot_al.annotation import AnnotateParams, make_picks, write_exports
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import atomic_path, read_npy, replaced_directory
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import atomic_path, read_npy, replaced_directory
+from zeroshot_al.base.params import load_experiment, load_section
+from zeroshot_al.base.pool import load_pool
 from zeroshot_al.gallery import render_gallery
+from zeroshot_al.kcenter.input import canonical_rows, check_fits
 from zeroshot_al.orders import choose_order
 from zeroshot_al.overview import make_overview
-from zeroshot_al.params import load_experiment, load_section
-from zeroshot_al.pool import load_pool
+from zeroshot_al.process.stage import run_stage
 from zeroshot_al.sources import DataParams
 from zeroshot_al.sources.image_files import image_files
 from zeroshot_al.sources.removed import read_removed
-from zeroshot_al.stage import run_stage
 
 
 def main() -> None:

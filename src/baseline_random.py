@@ -6,16 +6,16 @@ Params  budgets, seeds, profiles.<profile>.classifier
 Paper   section 5.3, figure 2
 """
 
-from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
-from zeroshot_al.classifier import ClassifierParams
-from zeroshot_al.files import write_json
-from zeroshot_al.jobs import run_jobs
-from zeroshot_al.launch import run_shared_stage
+from zeroshot_al.base.files import write_json
+from zeroshot_al.base.params import load_experiment, load_section
+from zeroshot_al.base.pool import check_budgets, load_pool
+from zeroshot_al.base.ranks import Ranks
+from zeroshot_al.classifier.classifier import ClassifierParams
+from zeroshot_al.classifier.jobs import run_jobs
+from zeroshot_al.classifier.trainings import check_trainings_fit, random_order, score_picks
+from zeroshot_al.engine.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.orders import write_seeded_orders
-from zeroshot_al.params import load_experiment, load_section
-from zeroshot_al.pool import check_budgets, load_pool
-from zeroshot_al.ranks import Ranks
-from zeroshot_al.trainings import check_trainings_fit, random_order, score_picks
+from zeroshot_al.process.launch import run_shared_stage
 
 
 def main(ranks: Ranks) -> None:

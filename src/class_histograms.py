@@ -8,20 +8,20 @@ Paper   figures 3 and 4
 
 import logging
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.figures import save_figure
-from zeroshot_al.files import write_csv, write_json
-from zeroshot_al.histograms import (
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import write_csv, write_json
+from zeroshot_al.base.params import load_experiment
+from zeroshot_al.orders import ZERO_SHOT, read_picks
+from zeroshot_al.process.stage import run_stage
+from zeroshot_al.report.figures import save_figure
+from zeroshot_al.report.histograms import (
     class_counts,
     class_names,
     imbalance,
     plot_class_histograms,
     read_pool_labels,
 )
-from zeroshot_al.methods import METHODS
-from zeroshot_al.orders import ZERO_SHOT, read_picks
-from zeroshot_al.params import load_experiment
-from zeroshot_al.stage import run_stage
+from zeroshot_al.report.methods import METHODS
 
 
 def main() -> None:

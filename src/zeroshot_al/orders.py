@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_rows, write_csv
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_rows, write_csv
 
 ZERO_SHOT = ("moco", "simclr", "pretrained")
 """The methods whose one order is made before any label; `encoders.active_methods` tells which."""

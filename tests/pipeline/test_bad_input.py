@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from pools import write_pool
-from zeroshot_al.files import write_csv, write_json, write_npy
-from zeroshot_al.pool import Pool
+from zeroshot_al.base.files import write_csv, write_json, write_npy
+from zeroshot_al.base.pool import Pool
 
 N_TRAIN, N_TEST, CLASSES = 60, 30, ("cat", "dog", "emu")
 BUDGETS = [10, 20, 30]

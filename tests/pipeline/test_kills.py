@@ -15,7 +15,7 @@ from saved import wait_for_saves
 SAVE_AT_EVERY_CHANCE = """
 import runpy, sys
 sys.path.insert(0, "src")
-from zeroshot_al.checkpoint import Checkpoint
+from zeroshot_al.engine.checkpoint import Checkpoint
 Checkpoint.__init__.__defaults__ = (0.0,)
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zeroshot_al.files import read_csv, write_npy
-from zeroshot_al.pool import load_pool
+from zeroshot_al.base.files import read_csv, write_npy
+from zeroshot_al.base.pool import load_pool
 
 N_IMAGES, BUDGET, SIDE = 60, 40, 16
 CLASSES = ("blue", "red")

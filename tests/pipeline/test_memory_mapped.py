@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zeroshot_al.files import write_csv, write_npy
-from zeroshot_al.pool import HEADER
+from zeroshot_al.base.files import write_csv, write_npy
+from zeroshot_al.base.pool import HEADER
 
 SRC = Path(__file__).parents[2] / "src"
 MIB = 2**20
@@ -31,8 +31,8 @@ resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 {work}
 """
 DOWNLOAD = """
-from zeroshot_al.files import replaced_directory
-from zeroshot_al.pool import load_pool, save_pool
+from zeroshot_al.base.files import replaced_directory
+from zeroshot_al.base.pool import load_pool, save_pool
 from zeroshot_al.sources import DataParams, load_source
 """
 MAKE_POOL = f"""
@@ -46,8 +46,8 @@ np.load("pool/images.npy", allow_pickle=False)
 """
 FEATURES = """
 import torch
-from zeroshot_al.features import write_features
-from zeroshot_al.files import read_npy
+from zeroshot_al.embedding.features import write_features
+from zeroshot_al.base.files import read_npy
 
 class Coarse(torch.nn.Module):
     n_features = 3 * 12 * 12
@@ -62,7 +62,7 @@ write_features(Path("features.npy"), Coarse(), images, torch.device("cpu"))
 """
 ORDER = """
 import torch
-from zeroshot_al.files import read_npy
+from zeroshot_al.base.files import read_npy
 from zeroshot_al.kcenter import kcenter_order
 """
 MAKE_ORDER = """
@@ -72,12 +72,12 @@ np.savetxt("order.txt", found.order, "%d")
 OVERVIEW = """
 from dataclasses import replace
 import sklearn.cluster, sklearn.decomposition, sklearn.manifold
-from zeroshot_al._kcenter_input import canonical_rows
+from zeroshot_al.kcenter.input import canonical_rows
 from zeroshot_al.annotation import AnnotateParams, make_picks
-from zeroshot_al.files import read_npy
+from zeroshot_al.base.files import read_npy
 from zeroshot_al.gallery import render_gallery
 from zeroshot_al.overview import make_overview
-from zeroshot_al.pool import load_pool
+from zeroshot_al.base.pool import load_pool
 from zeroshot_al.sources.removed import read_removed
 """
 MAKE_OVERVIEW = """

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from hostile import SIDE, make_hostile_folder, photo
-from zeroshot_al.files import read_csv, write_npy
+from zeroshot_al.base.files import read_csv, write_npy
+from zeroshot_al.base.pool import load_pool
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.pool import load_pool
 from zeroshot_al.sources import DataParams, load_source
 from zeroshot_al.sources.decode import decode_image
 

@@ -14,8 +14,8 @@ import yaml
 from PIL import Image
 from safetensors.numpy import load_file
 
+from zeroshot_al.base.pool import load_pool
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.pool import load_pool
 
 N_TRAIN, N_TEST, N_CLASSES = 1400, 397, 10
 ZERO_SHOT, METHODS = ("moco", "simclr"), ("moco", "simclr", "random", "coreset")
@@ -213,7 +213,7 @@ def test_another_budget_draws_new_histograms(finished, params, tmp_path):
 KILL_AT_THE_FIRST_CHECKPOINT = """
 import multiprocessing, os, runpy, signal, sys
 sys.path.insert(0, "src")
-from zeroshot_al.checkpoint import Checkpoint
+from zeroshot_al.engine.checkpoint import Checkpoint
 save = Checkpoint.save
 
 def save_and_kill(self, step, modules, optimizer, *, force=False):

@@ -11,12 +11,12 @@ from PIL import Image
 import annotate
 from pools import write_pool
 from zeroshot_al.annotation import file_name
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_csv, write_csv, write_npy
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_csv, write_csv, write_npy
+from zeroshot_al.base.pool import Pool
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.pool import Pool
 from zeroshot_al.sources.removed import read_removed
-from zeroshot_al.spreadsheet import unquote_cell
+from zeroshot_al.sources.spreadsheet import unquote_cell
 
 ROOT = Path(__file__).parents[2]
 N_TRAIN, BUDGET = 40, 25

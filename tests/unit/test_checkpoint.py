@@ -10,8 +10,14 @@ import torch
 from torch import nn
 
 from tiny_training import classifier_params, noise, view_params, weights
-from zeroshot_al.checkpoint import Checkpoint, checkpoint_root, discard, fingerprint, read_saved
-from zeroshot_al.runtime import generator_for
+from zeroshot_al.engine.checkpoint import (
+    Checkpoint,
+    checkpoint_root,
+    discard,
+    fingerprint,
+    read_saved,
+)
+from zeroshot_al.engine.runtime import generator_for
 
 
 class Network(nn.Module):
@@ -180,7 +186,7 @@ def test_the_fingerprint_changes_with_the_code(tmp_path, monkeypatch):
 
 def test_the_fingerprint_is_the_same_in_another_process():
     code = (
-        "from zeroshot_al.checkpoint import fingerprint\n"
+        "from zeroshot_al.engine.checkpoint import fingerprint\n"
         "print(fingerprint({'b': 1, 'a': [2.5, None]}))"
     )
     running = [

@@ -17,11 +17,11 @@ from unit.test_coverage import make_rows
 from unit.test_exports import NAMES
 from zeroshot_al._gallery_parts import thumbnail
 from zeroshot_al.annotation import AnnotateParams, make_picks
+from zeroshot_al.base.pool import Pool
 from zeroshot_al.charts import nice_ceiling, shade, shade_limits, ticks
 from zeroshot_al.gallery import render_gallery
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.overview import make_overview
-from zeroshot_al.pool import Pool
 from zeroshot_al.sources.removed import Removed
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),

@@ -5,18 +5,18 @@ import numpy as np
 import pytest
 
 import class_histograms
-from zeroshot_al.errors import InputError
-from zeroshot_al.figures import save_figure
-from zeroshot_al.files import read_csv, write_csv
-from zeroshot_al.histograms import (
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_csv, write_csv
+from zeroshot_al.orders import ZERO_SHOT, read_picks
+from zeroshot_al.report.figures import save_figure
+from zeroshot_al.report.histograms import (
     class_counts,
     class_names,
     imbalance,
     plot_class_histograms,
     read_pool_labels,
 )
-from zeroshot_al.methods import METHODS
-from zeroshot_al.orders import ZERO_SHOT, read_picks
+from zeroshot_al.report.methods import METHODS
 
 TEMPLATES = Path(__file__).parents[2] / ".dvc/plots"
 N_POOL, REACH, SEEDS = 60, 30, (3, 5)

@@ -4,8 +4,8 @@ from typing import Literal
 import pytest
 import yaml
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.params import SECTIONS, Experiment, load_experiment, load_ranks, load_section
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.params import SECTIONS, Experiment, load_experiment, load_ranks, load_section
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import yaml
 from PIL import Image
 
 import download
-from zeroshot_al.errors import InputError
-from zeroshot_al.params import SECTIONS, load_section
-from zeroshot_al.pool import load_pool
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.params import SECTIONS, load_section
+from zeroshot_al.base.pool import load_pool
 from zeroshot_al.sources import DataParams, load_source
 from zeroshot_al.sources.canonical import RawImages, canonical_pool, fingerprint, pixel_digests
 

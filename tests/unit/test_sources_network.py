@@ -11,7 +11,7 @@ import pytest
 import torchvision.datasets as tv
 
 from archives import tiny_cifar10
-from zeroshot_al.errors import InputError
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources import DataParams, load_source
 from zeroshot_al.sources import archives as our_archives
 from zeroshot_al.sources.cifar import read_cifar

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.pool import Pool
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.pool import Pool
 from zeroshot_al.sources.canonical import canonical_pool
 from zeroshot_al.sources.class_folders import read_class_folders
 from zeroshot_al.sources.digits import read_digits
