@@ -16,7 +16,7 @@ from zeroshot_al.kcenter import filter as filter_module
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.kcenter import search as search_module
 from zeroshot_al.kcenter.input import canonical_rows
-from zeroshot_al.kcenter.kcenter import KCenterOrder
+from zeroshot_al.kcenter.result import KCenterOrder
 
 PRECISIONS = ("float32", "bf16")
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -17,7 +17,7 @@ from zeroshot_al.kcenter import filter as filter_module
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.kcenter import search as search_module
 from zeroshot_al.kcenter.input import canonical_rows
-from zeroshot_al.kcenter.kcenter import KCenterOrder
+from zeroshot_al.kcenter.result import KCenterOrder
 
 # Block, fan-out and tile: the real ones; five levels deep; fewer points in a block than ranks.
 SIZES = {"real": (512, 4, 1024), "nested": (8, 2, 32), "tiny": (3, 2, 8)}

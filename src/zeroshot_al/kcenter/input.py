@@ -15,17 +15,14 @@ ordered by chance. Rounding the *data* once removes the question. After it
 
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.ranks import ALONE, Ranks
+from zeroshot_al.kcenter.result import KCenterOrder
 from zeroshot_al.process.memory import check_memory
-
-if TYPE_CHECKING:
-    from zeroshot_al.kcenter.kcenter import KCenterOrder
 
 PRECISIONS = ("auto", "float32", "bf16")
 GRID = 2.0**-24
@@ -213,7 +210,7 @@ def check_device(device: str | torch.device) -> torch.device:
 
 
 def check_prefix(
-    prefix: "KCenterOrder", n_samples: int, n_select: int, initial: np.ndarray, n_initial: int
+    prefix: KCenterOrder, n_samples: int, n_select: int, initial: np.ndarray, n_initial: int
 ) -> None:
     """Check that a prefix fits the pool, the initial points and the counts."""
     order = check_indices("resume.order", prefix.order, n_samples)

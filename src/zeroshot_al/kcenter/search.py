@@ -9,7 +9,6 @@ lies in a row behind the own ones. A survey is 48 bytes a rank; a block is at mo
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,9 +18,7 @@ from tqdm import tqdm
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.ranks import Ranks
 from zeroshot_al.kcenter.distances import Distances, squared_distances
-
-if TYPE_CHECKING:
-    from zeroshot_al.kcenter.kcenter import KCenterOrder
+from zeroshot_al.kcenter.result import KCenterOrder
 
 BLOCK = 512  # points whose mutual distances are all computed
 FAN_OUT = 4  # how many times larger a pool is than the pool inside it
@@ -204,7 +201,7 @@ class Search:
         # NumPy's square root is correctly rounded on every machine; torch's is not.
         self.add_picks(starts.tolist(), np.sqrt(nearest.cpu().numpy()).tolist())
 
-    def restore(self, prefix: "KCenterOrder") -> None:
+    def restore(self, prefix: KCenterOrder) -> None:
         """Append the picks of a prefix, and take over its bounds if it has them."""
         if prefix.bounds is not None and prefix.n_compared is not None:
             own = slice(self.ranks.rank, None, self.ranks.n_ranks)
