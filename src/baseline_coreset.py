@@ -12,8 +12,9 @@ from zeroshot_al.base.pool import check_budgets, load_pool
 from zeroshot_al.base.ranks import Ranks
 from zeroshot_al.classifier.classifier import ClassifierParams
 from zeroshot_al.classifier.jobs import run_jobs
-from zeroshot_al.classifier.trainings import check_trainings_fit, coreset_chain
+from zeroshot_al.classifier.trainings import check_trainings_fit
 from zeroshot_al.engine.checkpoint import checkpoint_root, discard, fingerprint
+from zeroshot_al.methods.coreset import coreset_chain
 from zeroshot_al.orders import write_seeded_orders
 from zeroshot_al.process.launch import run_shared_stage
 
