@@ -12,7 +12,7 @@ from PIL import Image
 
 import download
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.base.params import SECTIONS, load_section
+from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import load_pool
 from zeroshot_al.sources import DataParams, load_source
 from zeroshot_al.sources.canonical import RawImages, canonical_pool, fingerprint, pixel_digests
@@ -138,8 +138,7 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def _write(source, root=None):
-        data = asdict(DataParams(source, root))
-        sections = dict.fromkeys(SECTIONS) | {"data": data}
+        sections = {"data": asdict(DataParams(source, root))}
         (tmp_path / "params.yaml").write_text(
             yaml.safe_dump({"profile": "x", "profiles": {"x": sections}})
         )

@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -14,7 +13,6 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path
 from zeroshot_al.engine.cifar_resnet import cifar_resnet
 from zeroshot_al.engine.wide_resnet import WideResNet
-from zeroshot_al.orders import ZERO_SHOT
 from zeroshot_al.selfsup.augment_contrastive import standardize
 
 READY_MADE = "embeddings.npy"
@@ -39,7 +37,8 @@ class EncoderParams:
         or tv2_in1k. Examples: "vit_small_patch14_dinov2.lvd142m", "resnet50.tv2_in1k",
         "resnet50:/home/me/resnet50.safetensors".
     methods
-        Which of MoCo and SimCLR are pretrained and order the pool; not used with `weights`.
+        Which methods are pretrained and order the pool, each by the stage pretrain_METHOD; not
+        used with `weights`.
 
     Raises
     ------
@@ -50,7 +49,7 @@ class EncoderParams:
     name: str
     width: float
     weights: str | None = None
-    methods: tuple[Literal["moco", "simclr"], ...] = ("moco", "simclr")
+    methods: tuple[str, ...] = ("moco", "simclr")
 
     def __post_init__(self) -> None:
         wide = wide_resnet_depth(self.name)
@@ -67,7 +66,7 @@ class EncoderParams:
             )
         if not self.methods or len(set(self.methods)) != len(self.methods):
             raise InputError(
-                f"encoder methods {list(self.methods)} must be moco, simclr or both, each once; "
+                f"encoder methods {list(self.methods)} must be one at least, each once; "
                 "change them in params.yaml"
             )
         if self.weights is not None and not self.weights.strip():
@@ -87,7 +86,7 @@ def active_methods(params: EncoderParams, pool_dir: str | Path = "data/pool") ->
     """
     if (Path(pool_dir) / READY_MADE).exists() or params.weights is not None:
         return ("pretrained",)
-    return tuple(method for method in ZERO_SHOT if method in params.methods)
+    return tuple(sorted(params.methods))
 
 
 class Encoder(nn.Module):
@@ -161,7 +160,10 @@ def load_encoder(path: str | Path, params: EncoderParams) -> Encoder:
             raise InputError(f"{path} holds no encoder; run the stage that trains it")
         encoder.load_state_dict(weights)
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; run the stage that writes it") from None
+        raise InputError(
+            f"{path} does not exist; run the stage that writes it, or correct encoder.methods in "
+            "params.yaml"
+        ) from None
     except SafetensorError as error:
         raise InputError(
             f"{path} is not a whole safetensors file ({error}); make it anew"
