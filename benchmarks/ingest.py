@@ -60,7 +60,8 @@ def run_one(name: str, folder: str, size_px: int) -> None:
     from zeroshot_al.base.files import replaced_directory
     from zeroshot_al.base.pool import save_pool
     from zeroshot_al.process.cores import n_cores
-    from zeroshot_al.sources import DataParams, load_source
+    from zeroshot_al.sources.load import load_source
+    from zeroshot_al.sources.params import DataParams
 
     start = time.perf_counter()
     if name.startswith("ours"):

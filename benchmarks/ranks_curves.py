@@ -80,7 +80,8 @@ def work(profile: str, method: str, more: int, folder: Path, ranks: Ranks) -> No
 
 def write_images(source: str, n_train: int, folder: Path) -> None:
     """Write random images and labels of a source, the test images behind the others."""
-    from zeroshot_al.sources import DataParams, load_source
+    from zeroshot_al.sources.load import load_source
+    from zeroshot_al.sources.params import DataParams
 
     raw = os.environ.get("ZEROSHOT_AL_DATA", "")
     pool = load_source(DataParams(source, None), raw, folder / "pool")

@@ -19,8 +19,8 @@ from zeroshot_al.kcenter.input import canonical_rows, check_fits
 from zeroshot_al.orders import choose_order
 from zeroshot_al.overview import make_overview
 from zeroshot_al.process.stage import run_stage
-from zeroshot_al.sources import DataParams
 from zeroshot_al.sources.image_files import image_files
+from zeroshot_al.sources.params import DataParams
 from zeroshot_al.sources.removed import read_removed
 
 

@@ -20,8 +20,8 @@ from zeroshot_al.labels.labelled_folder import read_labelled_folder
 from zeroshot_al.labels.labelling import LabelsParams, label_pool
 from zeroshot_al.orders import choose_order
 from zeroshot_al.process.stage import run_stage
-from zeroshot_al.sources import DataParams
 from zeroshot_al.sources.image_files import image_files
+from zeroshot_al.sources.params import DataParams
 from zeroshot_al.sources.removed import read_removed
 
 

@@ -18,7 +18,7 @@ from zeroshot_al.labels.labelling import LabelsParams
 from zeroshot_al.methods.moco import MocoParams
 from zeroshot_al.methods.simclr import SimclrParams
 from zeroshot_al.selfsup.encoders import EncoderParams
-from zeroshot_al.sources import DataParams
+from zeroshot_al.sources.params import DataParams
 
 ROOT = SRC.parent
 SCRIPTS = sorted(SRC.glob("*.py"))

@@ -33,7 +33,8 @@ resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 DOWNLOAD = """
 from zeroshot_al.base.files import replaced_directory
 from zeroshot_al.base.pool import load_pool, save_pool
-from zeroshot_al.sources import DataParams, load_source
+from zeroshot_al.sources.load import load_source
+from zeroshot_al.sources.params import DataParams
 """
 MAKE_POOL = f"""
 with replaced_directory("pool") as directory:

@@ -14,8 +14,9 @@ import download
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import load_pool
-from zeroshot_al.sources import DataParams, load_source
 from zeroshot_al.sources.canonical import RawImages, canonical_pool, fingerprint, pixel_digests
+from zeroshot_al.sources.load import load_source
+from zeroshot_al.sources.params import DataParams
 
 CLASSES = ("ant", "bee", "Wespe ü")
 

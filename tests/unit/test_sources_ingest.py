@@ -89,7 +89,8 @@ def test_an_interruption_ends_the_workers_and_leaves_no_pool(tmp_path, number):
     code = textwrap.dedent("""
         from zeroshot_al.base.files import replaced_directory
         from zeroshot_al.base.pool import save_pool
-        from zeroshot_al.sources import DataParams, load_source
+        from zeroshot_al.sources.load import load_source
+        from zeroshot_al.sources.params import DataParams
         with replaced_directory("pool") as directory:
             save_pool(load_source(DataParams("folder", "photos", 64), "", directory), directory)
     """)
