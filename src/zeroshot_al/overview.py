@@ -10,7 +10,6 @@ from zeroshot_al.base.pool import Pool
 from zeroshot_al.coverage import covering_radii, find_knee
 from zeroshot_al.exports import Pick
 from zeroshot_al.pool_map import Clusters, PoolMap, count_clusters, map_pool
-from zeroshot_al.report.methods import METHODS
 from zeroshot_al.sources.image_files import ImageFiles
 from zeroshot_al.sources.removed import Removed
 
@@ -118,10 +117,9 @@ def make_overview(
     if knee is not None:
         shown = np.union1d(shown, [knee])
     written = files is None and params.write_images
-    labels = {method.name: method.label for method in METHODS}
     first = list(order[:budget])
     return Overview(
-        method=labels.get(params.method, params.method),
+        method=params.method,
         n_pool=len(rows),
         order=first,
         picks=picks,

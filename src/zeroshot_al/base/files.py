@@ -17,6 +17,11 @@ import numpy as np
 from zeroshot_al.base.errors import InputError
 
 
+def expanded(path: str | os.PathLike) -> Path:
+    """Replace "~" at a path's beginning; a user whom nobody knows is a name like any other."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` that replaces it on success and is removed on failure.

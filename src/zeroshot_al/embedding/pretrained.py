@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.sources.user_files import expanded
+from zeroshot_al.base.files import expanded
 
 PICKLES = {".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar", ".th"}
 BATCH_PIXELS = 2**22

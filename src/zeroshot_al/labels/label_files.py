@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.sources.user_files import expanded, parse_table, read_text
+from zeroshot_al.base.files import expanded
+from zeroshot_al.sources.user_files import parse_table, read_text
 
 CONTROL = "label"  # name of the <Choices> in label_studio_config.xml
 COLUMNS = ("image_id", "id", "path")  # that can name an image, the first that is filled

@@ -5,11 +5,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from zeroshot_al.base.files import expanded
 from zeroshot_al.labels.label_files import Answer
 from zeroshot_al.sources.image_files import ImageFiles
 from zeroshot_al.sources.removed import Removed
 from zeroshot_al.sources.spreadsheet import quote_cell, unquote_cell
-from zeroshot_al.sources.user_files import expanded
 
 REPORT_HEADER = ("id", "problem", "detail")
 # In the order in which they are told. What is repeated is used all the same.

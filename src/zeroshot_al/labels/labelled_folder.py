@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import expanded
 from zeroshot_al.labels.label_join import TEST_IMAGE, Problem
 from zeroshot_al.sources.canonical import pixel_digests
 from zeroshot_al.sources.folder import list_folder
 from zeroshot_al.sources.ingest import DATA_SIZE, Due, decode_files
 from zeroshot_al.sources.npy_rows import keep_rows
-from zeroshot_al.sources.user_files import expanded
 
 
 def read_labelled_folder(

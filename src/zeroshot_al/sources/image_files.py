@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import expanded
 from zeroshot_al.sources.id_files import read_paths
 from zeroshot_al.sources.params import DataParams
-from zeroshot_al.sources.user_files import expanded
 
 
 @dataclass(frozen=True)

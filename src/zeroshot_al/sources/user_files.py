@@ -13,11 +13,6 @@ MAX_BYTES = 2**30
 """Of a text file, which is read whole: the labels of some ten million images."""
 
 
-def expanded(path: str | os.PathLike) -> Path:
-    """Replace "~" at a path's beginning; a user whom nobody knows is a name like any other."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111
-
-
 def open_regular(path: str | os.PathLike) -> BinaryIO:
     """Open a file for reading that is a file: no pipe to wait at, no device without an end.
 
