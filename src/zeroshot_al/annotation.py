@@ -36,8 +36,6 @@ class AnnotateParams:
 
     Parameters
     ----------
-    method : str or None
-        Whose order is annotated: one of `orders.ZERO_SHOT`; None if only one is active.
     write_images : bool
         Write the picks as PNG files if the pool's images have no files of their own.
     n_neighbours : int
@@ -52,7 +50,6 @@ class AnnotateParams:
         Of the random orders, the samples and the map.
     """
 
-    method: str | None
     write_images: bool
     n_neighbours: int
     n_clusters: int

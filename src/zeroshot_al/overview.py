@@ -80,6 +80,7 @@ def make_overview(
     removed: Removed,
     params: AnnotateParams,
     files: ImageFiles | None,
+    method: str,
 ) -> Overview:
     """Measure and draw what the gallery shows of the first len(picks) of an order.
 
@@ -96,6 +97,8 @@ def make_overview(
     params : AnnotateParams
     files : ImageFiles or None
         The files of the pool's images; None if they have none.
+    method : str
+        Whose order it is.
     """
     budget, labelled = len(picks), pool.labelled_indices
     counts, covered = order_curve(radii, budget)
@@ -119,7 +122,7 @@ def make_overview(
     written = files is None and params.write_images
     first = list(order[:budget])
     return Overview(
-        method=params.method,
+        method=method,
         n_pool=len(rows),
         order=first,
         picks=picks,

@@ -17,6 +17,7 @@ from zeroshot_al.embedding.probe import EmbedParams
 from zeroshot_al.labels.labelling import LabelsParams
 from zeroshot_al.methods.moco import MocoParams
 from zeroshot_al.methods.simclr import SimclrParams
+from zeroshot_al.orders import OrderParams
 from zeroshot_al.selfsup.encoders import EncoderParams
 from zeroshot_al.sources.params import DataParams
 
@@ -33,6 +34,7 @@ SECTION_CLASSES = {
     "simclr": SimclrParams,
     "embed": EmbedParams,
     "kcenter": kcenter_order.KcenterParams,
+    "order": OrderParams,
     "annotate": AnnotateParams,
     "labels": LabelsParams,
     "classifier": ClassifierParams,

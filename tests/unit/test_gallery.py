@@ -48,10 +48,12 @@ def make_page(height=16, budget=BUDGET):
         [],
         [{"id": "<img src=x onerror=alert(1)>", "reason": "\"broken\""}],
     )  # fmt: skip
-    params = AnnotateParams("simclr", True, 5, 4, 3, 50, 0)
+    params = AnnotateParams(True, 5, 4, 3, 50, 0)
     radii = np.asarray(found.radius)
     picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, None)
-    return render_gallery(make_overview(pool, rows, order, radii, picks, removed, params, None))
+    return render_gallery(
+        make_overview(pool, rows, order, radii, picks, removed, params, None, "simclr")
+    )
 
 
 class Page(HTMLParser):
