@@ -1,7 +1,7 @@
 """Run the iterative Core-Set: a random first batch, then train, embed, extend, train again.
 
 Reads   data/pool/
-Writes  metrics/baseline_coreset/<budget>.json for each of `budgets`, data/orders/coreset.csv
+Writes  metrics/baseline_coreset/<budget>.json for each of `budgets`, data/baselines/coreset.csv
 Params  budgets, seeds, profiles.<profile>.classifier
 Paper   section 5.3, figure 2
 """
@@ -42,7 +42,7 @@ def main(ranks: Ranks) -> None:
         ]
         write_json(f"metrics/baseline_coreset/{budget}.json", {"coreset": runs})
     orders = {seed: picks for seed, (picks, _) in chains.items()}
-    write_seeded_orders("data/orders/coreset.csv", orders, pool.ids)
+    write_seeded_orders("data/baselines/coreset.csv", orders, pool.ids)
     discard(directory)
 
 

@@ -1,7 +1,7 @@
 """Train the same classifier on nested random subsets, one permutation a seed.
 
 Reads   data/pool/
-Writes  metrics/baseline_random/<budget>.json for each of `budgets`, data/orders/random.csv
+Writes  metrics/baseline_random/<budget>.json for each of `budgets`, data/baselines/random.csv
 Params  budgets, seeds, profiles.<profile>.classifier
 Paper   section 5.3, figure 2
 """
@@ -42,7 +42,7 @@ def main(ranks: Ranks) -> None:
         by_budget[budget].append({"seed": seed, "accuracy": accuracy})
     for budget, runs in by_budget.items():
         write_json(f"metrics/baseline_random/{budget}.json", {"random": runs})
-    write_seeded_orders("data/orders/random.csv", orders, pool.ids)
+    write_seeded_orders("data/baselines/random.csv", orders, pool.ids)
     discard(directory)
 
 

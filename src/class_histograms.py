@@ -1,6 +1,6 @@
 """How often each class is among the first `budget` picks, for each method.
 
-Reads   data/pool/index.csv, data/orders/{moco,simclr,pretrained,random,coreset}.csv
+Reads   data/pool/index.csv, data/orders/, data/baselines/{random,coreset}.csv
 Writes  plots/class_histograms.csv, plots/class_histograms.png, metrics/class_imbalance.json
 Params  budget, seeds
 Paper   figures 3 and 4
@@ -36,7 +36,8 @@ def main() -> None:
     classes = class_names(labels)
     counts = {}
     for method in METHODS:
-        path = f"data/orders/{method.name}.csv"
+        folder = "orders" if method.name in ZERO_SHOT else "baselines"
+        path = f"data/{folder}/{method.name}.csv"
         orders = read_picks(path, method.name, ids)
         if not orders:  # a zero-shot method that is not active
             continue

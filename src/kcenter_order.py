@@ -1,8 +1,8 @@
 """Order the whole pool by greedy k-center on each method's embeddings, once.
 
 Reads   data/embeddings/, data/pool/index.csv, data/pool/labelled.csv where there is one
-Writes  data/orders/moco.csv, data/orders/simclr.csv (rank, index, id, radius); any prefix is the
-        selection for that budget
+Writes  data/orders/<method>.csv (rank, index, id, radius); any prefix is the selection for that
+        budget; a header alone: method not active
 Params  profiles.<profile>.kcenter
 Paper   section 4, algorithm 1
 """

@@ -62,7 +62,9 @@ def small(fresh_project):
     write_csv(orders / "pretrained.csv", ("rank", "index", "id", "radius"), ())
     for method in ("random", "coreset"):
         write_csv(
-            orders / f"{method}.csv", ("seed", "rank", "index", "id"), [(0, *p) for p in picks]
+            project.root / f"data/baselines/{method}.csv",
+            ("seed", "rank", "index", "id"),
+            [(0, *p) for p in picks],
         )
     runs = [{"seed": 0, "accuracy": 0.5}]
     for budget in BUDGETS:

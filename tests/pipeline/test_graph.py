@@ -151,7 +151,8 @@ def test_every_plot_template_is_there():
 def test_no_collector_depends_on_a_directory_of_another_budget():
     for name in ("class_histograms", "learning_curves"):
         data = [dep for dep in stage_of(name)["deps"] if not dep.startswith("src/")]
-        assert all(Path(dep).suffix in (".csv", ".json") for dep in data)
+        # data/orders has no budget in it.
+        assert all(Path(dep).suffix in (".csv", ".json") or dep == "data/orders" for dep in data)
 
 
 def test_baselines_do_not_depend_on_the_one_budget():

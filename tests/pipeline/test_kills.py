@@ -46,7 +46,7 @@ def project(finished, tmp_path_factory):
         ("pretrain_moco", [], "models/moco.safetensors"),
         ("pretrain_simclr", [], "models/simclr.safetensors"),
         ("train_budget", ["140"], "metrics/train_budget/140.json"),
-        ("baseline_coreset", [], "data/orders/coreset.csv"),
+        ("baseline_coreset", [], "data/baselines/coreset.csv"),
     ],
 )
 def test_kills_at_random_moments_leave_the_same_bytes(project, stage, arguments, out, tmp_path):

@@ -132,7 +132,7 @@ def test_embeddings_and_orders(root, params, method):
 
 
 def test_baseline_orders(root, params):
-    random, coreset = (read_seeded(root / f"data/orders/{m}.csv") for m in ("random", "coreset"))
+    random, coreset = (read_seeded(root / f"data/baselines/{m}.csv") for m in ("random", "coreset"))
     assert list(random) == list(coreset) == params["seeds"]
     for seed in params["seeds"]:
         assert sorted(random[seed]) == list(range(N_TRAIN))
@@ -233,7 +233,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
         ("pretrain_moco", [], "models/moco.safetensors"),
         ("train_budget", ["140"], "metrics/train_budget/140.json"),
         pytest.param("pretrain_simclr", [], "models/simclr.safetensors", marks=pytest.mark.slow),
-        pytest.param("baseline_coreset", [], "data/orders/coreset.csv", marks=pytest.mark.slow),
+        pytest.param("baseline_coreset", [], "data/baselines/coreset.csv", marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_stage_continues_to_the_same_bytes(finished, tmp_path, stage, arguments, out):

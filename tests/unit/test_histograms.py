@@ -44,7 +44,7 @@ def workspace(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     for name, length in {"random": N_POOL, "coreset": REACH}.items():
         write_csv(
-            f"data/orders/{name}.csv",
+            f"data/baselines/{name}.csv",
             ["seed", "rank", "index", "id"],
             [(seed, rank, i, ids[i]) for seed in SEEDS
              for rank, i in enumerate(rng.permutation(N_POOL)[:length])],
@@ -154,7 +154,7 @@ def test_an_order_of_another_pool_is_refused(workspace):
     with pytest.raises(InputError, match=r"index 7 of data/orders/moco.csv is not 'train/dog/7'"):
         read_picks("data/orders/moco.csv", "moco", ids)
     with pytest.raises(InputError, match="one of the two is cut off"):
-        read_picks("data/orders/random.csv", "random", ids[:9])
+        read_picks("data/baselines/random.csv", "random", ids[:9])
 
 
 def test_an_order_with_a_gap_is_refused(workspace):
