@@ -91,15 +91,15 @@ def copy_project(project: Path, images: Path) -> None:
 def make_encoder(project: Path):
     import torch
 
-    from zeroshot_al.encoders import Encoder, EncoderParams
-    from zeroshot_al.params import load_section
+    from zeroshot_al.base.params import load_section
+    from zeroshot_al.selfsup.encoders import Encoder, EncoderParams
 
     torch.manual_seed(0)
     return Encoder(load_section("encoder", EncoderParams, project / "params.yaml"))
 
 
 def save_untrained_encoder(project: Path) -> None:
-    from zeroshot_al.encoders import save_encoder
+    from zeroshot_al.selfsup.encoders import save_encoder
 
     save_encoder(project / "models/simclr.safetensors", make_encoder(project))
 

@@ -1,6 +1,6 @@
 """The page of `benchmarks/ranks.py`: the numbers as Markdown, one section for each kind of work."""
 
-BLOCK = 512  # of `_kcenter_search`
+BLOCK = 512  # of `kcenter.search`
 PLANS = {  # what a run would exchange and hold: points, dimensions, picks, ranks
     "a million photos": (1_000_000, 128, 100_000, 8),
     "ImageNet, ResNet-50": (1_281_167, 2048, 128_116, 8),

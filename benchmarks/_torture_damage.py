@@ -21,7 +21,7 @@ CUTS = (
     ("models/simclr.safetensors", 0.5, ("embed",)),
     ("data/orders/simclr.csv", 0.02, ("class_histograms", "train_budget 140", "annotate")),
     ("data/orders/simclr.csv", "line", ("class_histograms", "train_budget 700", "annotate")),
-    ("data/orders/random.csv", "line", ("class_histograms",)),
+    ("data/baselines/random.csv", "line", ("class_histograms",)),
     ("metrics/train_budget/140.json", 0.5, ("learning_curves",)),
 )
 

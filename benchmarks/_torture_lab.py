@@ -20,7 +20,7 @@ import yaml
 from _torture_seen import difference, is_stage, leftovers, sentence, state
 
 from project_copies import FEWER_STEPS, IDENTITY, Project, clean_environment, fresh_copy
-from zeroshot_al.files import read_json, write_json
+from zeroshot_al.base.files import read_json, write_json
 
 MARK = "ZEROSHOT_AL_TORTURE"  # in the environment of all that a row starts, and of its children
 SEED = 0
@@ -41,10 +41,10 @@ SETTINGS = FEWER_STEPS | {
 IMPORTED = "the imports are done"
 CHANGES = (
     # At every chance rather than every ten seconds: these trainings take seconds.
-    ("checkpoint.py", "every_s: float = 10.0", "every_s: float = 0.0"),
+    ("engine/checkpoint.py", "every_s: float = 10.0", "every_s: float = 0.0"),
     # So that a moment can be drawn from the work and not from the imports, which take longer.
     (
-        "stage.py",
+        "process/stage.py",
         "    logging.captureWarnings(True)\n",
         f'    logging.captureWarnings(True)\n    logging.info("{IMPORTED}")\n',
     ),

@@ -7,8 +7,8 @@ import numpy as np
 from _torture_lab import Lab, Patient
 from _torture_seen import stage_sentence
 
-from zeroshot_al.files import write_csv
-from zeroshot_al.pool import HEADER
+from zeroshot_al.base.files import write_csv
+from zeroshot_al.base.pool import HEADER
 
 N_MANY, SIDE = 1_000_000, 224
 

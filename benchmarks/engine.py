@@ -41,13 +41,13 @@ def pretraining(name: str, contender: str, n_steps: int) -> tuple[float, int, in
     """Return seconds a step, images a step and floating-point operations a step."""
     import torch
 
-    from zeroshot_al import pretrain as engine
-    from zeroshot_al.cores import n_cores
-    from zeroshot_al.encoders import EncoderParams
-    from zeroshot_al.moco import Moco, MocoParams
-    from zeroshot_al.params import load_section
-    from zeroshot_al.runtime import generator_for, pick_device
-    from zeroshot_al.simclr import Simclr, SimclrParams
+    from zeroshot_al.base.params import load_section
+    from zeroshot_al.engine.runtime import generator_for, pick_device
+    from zeroshot_al.methods.moco import Moco, MocoParams
+    from zeroshot_al.methods.simclr import Simclr, SimclrParams
+    from zeroshot_al.process.cores import n_cores
+    from zeroshot_al.selfsup import pretrain as engine
+    from zeroshot_al.selfsup.encoders import EncoderParams
 
     make, kind = {"simclr": (Simclr, SimclrParams), "moco": (Moco, MocoParams)}[name]
     encoder, params = load_section("encoder", EncoderParams), load_section(name, kind)
@@ -86,10 +86,10 @@ def training(contender: str, n_steps: int) -> tuple[float, int, int]:
     """Return the same of the classifier."""
     import torch
 
-    from zeroshot_al import classifier as engine
-    from zeroshot_al.cores import n_cores
-    from zeroshot_al.params import load_section
-    from zeroshot_al.runtime import pick_device
+    from zeroshot_al.base.params import load_section
+    from zeroshot_al.classifier import classifier as engine
+    from zeroshot_al.engine.runtime import pick_device
+    from zeroshot_al.process.cores import n_cores
 
     params = load_section("classifier", engine.ClassifierParams)
     device, batch = pick_device(), params.batch_size
@@ -152,7 +152,7 @@ def product_rate(dtype: str) -> float:
     """Best rate of a large square matrix product, in floating-point operations a second."""
     import torch
 
-    from zeroshot_al.runtime import pick_device
+    from zeroshot_al.engine.runtime import pick_device
 
     device = pick_device()
     side = 8192 if device.type == "cuda" else 2048

@@ -29,19 +29,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from _machine import machine
 
-from zeroshot_al import pretrain as pretraining
-from zeroshot_al.checkpoint import Checkpoint
-from zeroshot_al.classifier import ClassifierParams, train_classifier
+from zeroshot_al.base.files import read_npy
+from zeroshot_al.base.params import load_section
+from zeroshot_al.base.pool import Pool, load_pool
+from zeroshot_al.classifier.classifier import ClassifierParams, train_classifier
+from zeroshot_al.classifier.trainings import random_order, score_picks
 from zeroshot_al.coverage import coverage_order, zero_shot_order
-from zeroshot_al.encoders import EncoderParams
-from zeroshot_al.files import read_npy
+from zeroshot_al.engine.checkpoint import Checkpoint
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.moco import Moco, MocoParams
-from zeroshot_al.params import load_section
-from zeroshot_al.pool import Pool, load_pool
-from zeroshot_al.runtime import compile_on_gpu
-from zeroshot_al.simclr import Simclr, SimclrParams
-from zeroshot_al.trainings import random_order, score_picks
+from zeroshot_al.methods.moco import Moco, MocoParams
+from zeroshot_al.methods.simclr import Simclr, SimclrParams
+from zeroshot_al.selfsup import pretrain as pretraining
+from zeroshot_al.selfsup.encoders import EncoderParams
 
 SIZES = ((50_000, 25_000), (1_281_167, 10_000))
 N_DIMS, N_COMPARED = 512, 1_000
@@ -103,11 +102,8 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def pretraining_speed(
-    kind: type, params: object, batch_size: int, n_steps: int, compiled: bool = True
-) -> dict:
+def pretraining_speed(kind: type, params: object, batch_size: int, n_steps: int) -> dict:
     """Time the steps of a contrastive method on noise of CIFAR-10's size."""
-    pretraining.compile_on_gpu = compile_on_gpu if compiled else lambda *_: None
     pretraining.Checkpoint = functools.partial(Checkpoint, every_s=math.inf)
     encoder = load_section("encoder", EncoderParams)
     images = np.random.default_rng(0).integers(
@@ -152,10 +148,9 @@ def speed(out: Path, device: str, n_steps: int) -> None:
     simclr, moco = load_section("simclr", SimclrParams), load_section("moco", MocoParams)
     contrastive = functools.partial(pretraining_speed, n_steps=n_steps)
     steps = {
-        "simclr, 512, eager": functools.partial(contrastive, Simclr, simclr, 512, compiled=False),
         "simclr, 512": functools.partial(contrastive, Simclr, simclr, 512),
-        "simclr, 1024, eager": functools.partial(contrastive, Simclr, simclr, 1024, compiled=False),
-        "moco, 512, eager": functools.partial(contrastive, Moco, moco, 512, compiled=False),
+        "simclr, 1024": functools.partial(contrastive, Simclr, simclr, 1024),
+        "moco, 512": functools.partial(contrastive, Moco, moco, 512),
     }
     classifier = load_section("classifier", ClassifierParams)
     for depth, width in CLASSIFIERS:

@@ -57,10 +57,11 @@ def decode_bare(paths: list[str]) -> None:
 
 def run_one(name: str, folder: str, size_px: int) -> None:
     """Child process: print the seconds of one contender, by the clock and of the CPUs."""
-    from zeroshot_al.cores import n_cores
-    from zeroshot_al.files import replaced_directory
-    from zeroshot_al.pool import save_pool
-    from zeroshot_al.sources import DataParams, load_source
+    from zeroshot_al.base.files import replaced_directory
+    from zeroshot_al.base.pool import save_pool
+    from zeroshot_al.process.cores import n_cores
+    from zeroshot_al.sources.load import load_source
+    from zeroshot_al.sources.params import DataParams
 
     start = time.perf_counter()
     if name.startswith("ours"):

@@ -63,8 +63,8 @@ def seconds(call) -> float:
 
 def speed(options: argparse.Namespace) -> dict:
     """Median seconds of each contender; the rounds are interleaved, so drift hits all alike."""
-    from zeroshot_al._kcenter_input import canonical_rows
     from zeroshot_al.kcenter import kcenter_order
+    from zeroshot_al.kcenter.input import canonical_rows
 
     embeddings, budget = load(options), options.budget
     points = canonical_rows(embeddings)
@@ -140,8 +140,8 @@ def verify(options: argparse.Namespace) -> dict:
     Before each pick the distances of all points to all earlier centres are known: the pick must be
     the first maximum, and its radius the root of it.
     """
-    from zeroshot_al._kcenter_input import canonical_rows
     from zeroshot_al.kcenter import kcenter_order
+    from zeroshot_al.kcenter.input import canonical_rows
 
     embeddings = load(options)
     orders = {

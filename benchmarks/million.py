@@ -46,7 +46,7 @@ def measure_work(n_photos: int = 100) -> dict:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from zeroshot_al.encoders import Encoder, EncoderParams
+    from zeroshot_al.selfsup.encoders import Encoder, EncoderParams
     from zeroshot_al.sources.decode import decode_image
 
     ingest.PHOTO_SIZE = (500, 375)

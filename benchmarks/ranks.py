@@ -39,7 +39,7 @@ KCENTER = (  # n_samples, n_dims, budget, precision
 
 def contenders() -> dict[str, tuple[int, int]]:
     """Ranks and threads of each, on all cores but for the one-thread process."""
-    from zeroshot_al.cores import n_cores
+    from zeroshot_al.process.cores import n_cores
 
     alone = {
         f"1 process, {threads} thread{'s'[: threads - 1]}": (1, threads)
@@ -108,8 +108,8 @@ def kcenter_rank(options: argparse.Namespace) -> None:
     import torch
     import torch.distributed as dist
 
+    from zeroshot_al.base.ranks import Ranks
     from zeroshot_al.kcenter import kcenter_order
-    from zeroshot_al.ranks import Ranks
 
     @dataclass(frozen=True)
     class CountingRanks(Ranks):

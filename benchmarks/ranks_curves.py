@@ -24,7 +24,7 @@ from _page import FOLDER, update_page
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from zeroshot_al.ranks import ALONE, Ranks  # noqa: E402
+from zeroshot_al.base.ranks import ALONE, Ranks  # noqa: E402
 
 PARTS = {"demo": ("digits", 1024), "laptop": ("cifar10", 768)}  # profile: source, train images
 METHODS = {"simclr": "SimCLR", "moco": "MoCo-v2"}
@@ -43,14 +43,14 @@ def work(profile: str, method: str, more: int, folder: Path, ranks: Ranks) -> No
     """Pretrain on one of the ranks; the first writes the losses and the kNN accuracy."""
     import torch
 
-    from zeroshot_al.encoders import EncoderParams
-    from zeroshot_al.features import feature_batches
-    from zeroshot_al.moco import Moco, MocoParams
-    from zeroshot_al.params import load_section
-    from zeroshot_al.pretrain import pretrain
-    from zeroshot_al.probe import EmbedParams, knn_accuracy
-    from zeroshot_al.runtime import autocast, initial_weights, pick_device
-    from zeroshot_al.simclr import Simclr, SimclrParams
+    from zeroshot_al.base.params import load_section
+    from zeroshot_al.embedding.features import feature_batches
+    from zeroshot_al.embedding.probe import EmbedParams, knn_accuracy
+    from zeroshot_al.engine.runtime import autocast, initial_weights, pick_device
+    from zeroshot_al.methods.moco import Moco, MocoParams
+    from zeroshot_al.methods.simclr import Simclr, SimclrParams
+    from zeroshot_al.selfsup.encoders import EncoderParams
+    from zeroshot_al.selfsup.pretrain import pretrain
 
     torch.set_num_threads(1)
     kind, params_kind = {"moco": (Moco, MocoParams), "simclr": (Simclr, SimclrParams)}[method]
@@ -80,7 +80,8 @@ def work(profile: str, method: str, more: int, folder: Path, ranks: Ranks) -> No
 
 def write_images(source: str, n_train: int, folder: Path) -> None:
     """Write random images and labels of a source, the test images behind the others."""
-    from zeroshot_al.sources import DataParams, load_source
+    from zeroshot_al.sources.load import load_source
+    from zeroshot_al.sources.params import DataParams
 
     raw = os.environ.get("ZEROSHOT_AL_DATA", "")
     pool = load_source(DataParams(source, None), raw, folder / "pool")
@@ -171,7 +172,7 @@ def draw_figure(parts: dict) -> None:
     """Draw the differences to one process by epoch, a panel for each method and profile."""
     from matplotlib.figure import Figure
 
-    from zeroshot_al.figures import save_figure, styled
+    from zeroshot_al.report.figures import save_figure, styled
 
     with styled():
         figure = Figure(figsize=(8, 2.6 * len(parts)))
@@ -202,7 +203,7 @@ def main() -> None:
         profile, method, more, folder = options.work
         arguments = profile, method, int(more), Path(folder)
         if "RANK" in os.environ:
-            from zeroshot_al.launch import run_shared_stage
+            from zeroshot_al.process.launch import run_shared_stage
 
             run_shared_stage(work, *arguments)
         else:

@@ -37,12 +37,12 @@ def work(task: str, n_threads: int, out: str, ranks) -> None:
     """Run one task on one of the ranks; the first writes its rate to `out`."""
     import torch
 
-    from zeroshot_al.encoders import Encoder, EncoderParams
-    from zeroshot_al.features import write_features
-    from zeroshot_al.params import load_section
-    from zeroshot_al.pretrain import pretrain
-    from zeroshot_al.runtime import initial_weights, pick_device
-    from zeroshot_al.simclr import Simclr, SimclrParams
+    from zeroshot_al.base.params import load_section
+    from zeroshot_al.embedding.features import write_features
+    from zeroshot_al.engine.runtime import initial_weights, pick_device
+    from zeroshot_al.methods.simclr import Simclr, SimclrParams
+    from zeroshot_al.selfsup.encoders import Encoder, EncoderParams
+    from zeroshot_al.selfsup.pretrain import pretrain
 
     torch.set_num_threads(n_threads)
     encoder = load_section("encoder", EncoderParams, ROOT / "params.yaml")
@@ -120,11 +120,11 @@ def main() -> None:
     if options.work:
         task, n_threads, out = options.work
         if "RANK" in os.environ:
-            from zeroshot_al.launch import run_shared_stage
+            from zeroshot_al.process.launch import run_shared_stage
 
             run_shared_stage(work, task, int(n_threads), out)
         else:
-            from zeroshot_al.ranks import ALONE
+            from zeroshot_al.base.ranks import ALONE
 
             work(task, int(n_threads), out, ALONE)
         return

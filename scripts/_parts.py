@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import atomic_path, read_json, write_json
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import atomic_path, read_json, write_json
 
 MANIFEST = "manifest.json"
 BLOCK_BYTES = 2**22

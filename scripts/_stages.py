@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from zeroshot_al.errors import InputError
+from zeroshot_al.base.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from torchvision.transforms import v2
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from zeroshot_al.augment_contrastive import ViewParams, contrastive_views
-from zeroshot_al.figures import save_figure
-from zeroshot_al.runtime import generator_for
+from zeroshot_al.engine.runtime import generator_for
+from zeroshot_al.report.figures import save_figure
+from zeroshot_al.selfsup.augment_contrastive import ViewParams, contrastive_views
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "augmentations.png"
 SIZE_PX, N_VIEWS = 64, 9

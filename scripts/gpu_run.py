@@ -33,9 +33,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from _parts import read_parts, write_parts
 from _stages import Stage, files_of, read_stages
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_json, read_npy, write_json, write_npy
-from zeroshot_al.stage import run_stage
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_json, read_npy, write_json, write_npy
+from zeroshot_al.process.stage import run_stage
 
 RUNS = Path("metrics/runs.json")
 CHECKPOINTS = Path(".checkpoints")

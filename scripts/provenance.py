@@ -19,10 +19,10 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from zeroshot_al.cores import n_cores
-from zeroshot_al.files import read_json, write_json
-from zeroshot_al.params import load_experiment
-from zeroshot_al.stage import run_stage
+from zeroshot_al.base.files import read_json, write_json
+from zeroshot_al.base.params import load_experiment
+from zeroshot_al.process.cores import n_cores
+from zeroshot_al.process.stage import run_stage
 
 RUNS = Path("metrics/runs.json")
 

@@ -16,8 +16,8 @@ from dvc.repo import Repo
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.stage import run_stage
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.process.stage import run_stage
 
 
 def push_runs(repo: Repo) -> tuple[int, int]:

@@ -30,9 +30,9 @@ from dvc.utils.serialize import load_yaml, modify_yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import write_json
-from zeroshot_al.stage import run_stage
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import write_json
+from zeroshot_al.process.stage import run_stage
 
 GRACE_S = 60.0  # from the interrupt to the kill
 # DVC ends each run with advice, the same after every stage; it begins so.

@@ -14,11 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from zeroshot_al.curves import from_csv
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import atomic_path
-from zeroshot_al.stage import run_stage
-from zeroshot_al.tables import compare_with_random, plain_table
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import atomic_path
+from zeroshot_al.process.stage import run_stage
+from zeroshot_al.report.curves import from_csv
+from zeroshot_al.report.tables import compare_with_random, plain_table
 
 CURVES_CSV = "plots/learning_curves.csv"
 PICTURES = {

@@ -3,25 +3,23 @@
 Reads   data/pool/, data/embeddings/, data/orders/<method>.csv
 Writes  data/annotate/ (order.csv, list.txt, label_studio.json, manifest.jsonl for CVAT,
         fiftyone.json, gallery.html; images/ if the pool's images have no files of their own)
-Params  budget, profiles.<profile>.{annotate, data}
+Params  budget, profiles.<profile>.{annotate, data, order}
 Paper   not in it: what comes after its order
 """
 
-from dataclasses import replace
-
-from zeroshot_al._kcenter_input import canonical_rows, check_fits
 from zeroshot_al.annotation import AnnotateParams, make_picks, write_exports
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import atomic_path, read_npy, replaced_directory
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import atomic_path, read_npy, replaced_directory
+from zeroshot_al.base.params import load_experiment, load_section
+from zeroshot_al.base.pool import load_pool
 from zeroshot_al.gallery import render_gallery
-from zeroshot_al.orders import choose_order
+from zeroshot_al.kcenter.input import canonical_rows, check_fits
+from zeroshot_al.orders import OrderParams, choose_order
 from zeroshot_al.overview import make_overview
-from zeroshot_al.params import load_experiment, load_section
-from zeroshot_al.pool import load_pool
-from zeroshot_al.sources import DataParams
+from zeroshot_al.process.stage import run_stage
 from zeroshot_al.sources.image_files import image_files
+from zeroshot_al.sources.params import DataParams
 from zeroshot_al.sources.removed import read_removed
-from zeroshot_al.stage import run_stage
 
 
 def main() -> None:
@@ -31,9 +29,8 @@ def main() -> None:
     data = load_section("data", DataParams)
     pool = load_pool("data/pool")
     removed = read_removed("data/pool")
-    chosen = choose_order(params.method, "data/orders", pool.train_ids)
+    chosen = choose_order(load_section("order", OrderParams).method, "data/orders", pool.train_ids)
     method, order, radii = chosen.method, chosen.picks, chosen.radii
-    params = replace(params, method=method)
     if budget > len(order):
         raise InputError(
             f"budget {budget} exceeds the {len(order)} picks of data/orders/{method}.csv; "
@@ -44,7 +41,7 @@ def main() -> None:
     rows = canonical_rows(embeddings[: pool.n_train])
     files = image_files(data, pool.train_ids)
     picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, files)
-    overview = make_overview(pool, rows, order, radii, picks, removed, params, files)
+    overview = make_overview(pool, rows, order, radii, picks, removed, params, files, method)
     written = files is None and params.write_images
     with replaced_directory("data/annotate") as directory:
         write_exports(

@@ -1,21 +1,21 @@
 """Train the same classifier on nested random subsets, one permutation a seed.
 
 Reads   data/pool/
-Writes  metrics/baseline_random/<budget>.json for each of `budgets`, data/orders/random.csv
+Writes  metrics/baseline_random/<budget>.json for each of `budgets`, data/baselines/random.csv
 Params  budgets, seeds, profiles.<profile>.classifier
 Paper   section 5.3, figure 2
 """
 
-from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
-from zeroshot_al.classifier import ClassifierParams
-from zeroshot_al.files import write_json
-from zeroshot_al.jobs import run_jobs
-from zeroshot_al.launch import run_shared_stage
+from zeroshot_al.base.files import write_json
+from zeroshot_al.base.params import load_experiment, load_section
+from zeroshot_al.base.pool import check_budgets, load_pool
+from zeroshot_al.base.ranks import Ranks
+from zeroshot_al.classifier.classifier import ClassifierParams
+from zeroshot_al.classifier.jobs import run_jobs
+from zeroshot_al.classifier.trainings import check_trainings_fit, random_order, score_picks
+from zeroshot_al.engine.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.orders import write_seeded_orders
-from zeroshot_al.params import load_experiment, load_section
-from zeroshot_al.pool import check_budgets, load_pool
-from zeroshot_al.ranks import Ranks
-from zeroshot_al.trainings import check_trainings_fit, random_order, score_picks
+from zeroshot_al.process.launch import run_shared_stage
 
 
 def main(ranks: Ranks) -> None:
@@ -42,7 +42,7 @@ def main(ranks: Ranks) -> None:
         by_budget[budget].append({"seed": seed, "accuracy": accuracy})
     for budget, runs in by_budget.items():
         write_json(f"metrics/baseline_random/{budget}.json", {"random": runs})
-    write_seeded_orders("data/orders/random.csv", orders, pool.ids)
+    write_seeded_orders("data/baselines/random.csv", orders, pool.ids)
     discard(directory)
 
 

@@ -1,6 +1,6 @@
 """How often each class is among the first `budget` picks, for each method.
 
-Reads   data/pool/index.csv, data/orders/{moco,simclr,pretrained,random,coreset}.csv
+Reads   data/pool/index.csv, data/orders/, data/baselines/{random,coreset}.csv
 Writes  plots/class_histograms.csv, plots/class_histograms.png, metrics/class_imbalance.json
 Params  budget, seeds
 Paper   figures 3 and 4
@@ -8,20 +8,20 @@ Paper   figures 3 and 4
 
 import logging
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.figures import save_figure
-from zeroshot_al.files import write_csv, write_json
-from zeroshot_al.histograms import (
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import write_csv, write_json
+from zeroshot_al.base.params import load_experiment
+from zeroshot_al.orders import ZERO_SHOT, read_picks
+from zeroshot_al.process.stage import run_stage
+from zeroshot_al.report.figures import save_figure
+from zeroshot_al.report.histograms import (
     class_counts,
     class_names,
     imbalance,
     plot_class_histograms,
     read_pool_labels,
 )
-from zeroshot_al.methods import METHODS
-from zeroshot_al.orders import ZERO_SHOT, read_picks
-from zeroshot_al.params import load_experiment
-from zeroshot_al.stage import run_stage
+from zeroshot_al.report.methods import METHODS
 
 
 def main() -> None:
@@ -36,7 +36,8 @@ def main() -> None:
     classes = class_names(labels)
     counts = {}
     for method in METHODS:
-        path = f"data/orders/{method.name}.csv"
+        folder = "orders" if method.name in ZERO_SHOT else "baselines"
+        path = f"data/{folder}/{method.name}.csv"
         orders = read_picks(path, method.name, ids)
         if not orders:  # a zero-shot method that is not active
             continue

@@ -12,11 +12,12 @@ the published data sets, one folder a source.
 
 import os
 
-from zeroshot_al.files import replaced_directory
-from zeroshot_al.params import load_section
-from zeroshot_al.pool import save_pool
-from zeroshot_al.sources import DataParams, load_source
-from zeroshot_al.stage import run_stage
+from zeroshot_al.base.files import replaced_directory
+from zeroshot_al.base.params import load_section
+from zeroshot_al.base.pool import save_pool
+from zeroshot_al.process.stage import run_stage
+from zeroshot_al.sources.load import load_source
+from zeroshot_al.sources.params import DataParams
 
 
 def main() -> None:

@@ -11,16 +11,16 @@ Paper   section 5.1, linear evaluation
 from contextlib import ExitStack
 from pathlib import Path
 
-from zeroshot_al.encoders import READY_MADE, EncoderParams, active_methods
-from zeroshot_al.features import load_method, write_features
-from zeroshot_al.files import atomic_path, read_npy, write_json, write_npy
-from zeroshot_al.launch import run_shared_stage
+from zeroshot_al.base.files import atomic_path, read_npy, write_json, write_npy
+from zeroshot_al.base.params import load_section
+from zeroshot_al.base.pool import Pool, load_pool
+from zeroshot_al.base.ranks import Ranks
+from zeroshot_al.embedding.features import load_method, write_features
+from zeroshot_al.embedding.probe import EmbedParams, probe_all
+from zeroshot_al.engine.runtime import pick_device
 from zeroshot_al.orders import ZERO_SHOT
-from zeroshot_al.params import load_section
-from zeroshot_al.pool import Pool, load_pool
-from zeroshot_al.probe import EmbedParams, probe_all
-from zeroshot_al.ranks import Ranks
-from zeroshot_al.runtime import pick_device
+from zeroshot_al.process.launch import run_shared_stage
+from zeroshot_al.selfsup.encoders import READY_MADE, EncoderParams, active_methods
 
 OUT = "data/embeddings"
 

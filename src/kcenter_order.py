@@ -1,8 +1,8 @@
 """Order the whole pool by greedy k-center on each method's embeddings, once.
 
 Reads   data/embeddings/, data/pool/index.csv, data/pool/labelled.csv where there is one
-Writes  data/orders/moco.csv, data/orders/simclr.csv (rank, index, id, radius); any prefix is the
-        selection for that budget
+Writes  data/orders/<method>.csv (rank, index, id, radius); any prefix is the selection for that
+        budget; a header alone: method not active
 Params  profiles.<profile>.kcenter
 Paper   section 4, algorithm 1
 """
@@ -10,14 +10,14 @@ Paper   section 4, algorithm 1
 from dataclasses import dataclass
 from pathlib import Path
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_npy
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_npy
+from zeroshot_al.base.params import load_section
+from zeroshot_al.base.pool import load_pool
+from zeroshot_al.base.ranks import Ranks
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.launch import run_shared_stage
 from zeroshot_al.orders import ZERO_SHOT, write_order
-from zeroshot_al.params import load_section
-from zeroshot_al.pool import load_pool
-from zeroshot_al.ranks import Ranks
+from zeroshot_al.process.launch import run_shared_stage
 
 
 @dataclass(frozen=True)

@@ -3,33 +3,32 @@
 Reads   data/pool/, data/orders/<method>.csv; labels.file and labels.test_root, wherever they lie
 Writes  data/labels/ (labels.csv: id, split, label; report.csv: id, problem, detail; summary.json;
         test_images.npy if there is a test folder); without rows if the pool has labels of its own
-Params  profiles.<profile>.{annotate, data, labels}
+Params  profiles.<profile>.{data, labels, order}
 Paper   not in it: its pool is labelled beforehand
 """
 
 from pathlib import Path
 
-from zeroshot_al.annotation import AnnotateParams
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import replaced_directory, write_csv, write_json
-from zeroshot_al.label_files import read_answers
-from zeroshot_al.label_join import REPORT_HEADER, IdFinder
-from zeroshot_al.labelled_folder import read_labelled_folder
-from zeroshot_al.labelling import LabelsParams, label_pool
-from zeroshot_al.orders import choose_order
-from zeroshot_al.params import load_section
-from zeroshot_al.pool import HEADER, Pool, load_pool
-from zeroshot_al.sources import DataParams
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import replaced_directory, write_csv, write_json
+from zeroshot_al.base.params import load_section
+from zeroshot_al.base.pool import HEADER, Pool, load_pool
+from zeroshot_al.labels.label_files import read_answers
+from zeroshot_al.labels.label_join import REPORT_HEADER, IdFinder
+from zeroshot_al.labels.labelled_folder import read_labelled_folder
+from zeroshot_al.labels.labelling import LabelsParams, label_pool
+from zeroshot_al.orders import OrderParams, choose_order
+from zeroshot_al.process.stage import run_stage
 from zeroshot_al.sources.image_files import image_files
+from zeroshot_al.sources.params import DataParams
 from zeroshot_al.sources.removed import read_removed
-from zeroshot_al.stage import run_stage
 
 
 def main() -> None:
     """Run the stage."""
     params = load_section("labels", LabelsParams)
     data = load_section("data", DataParams)
-    method = load_section("annotate", AnnotateParams).method
+    method = load_section("order", OrderParams).method
     pool = load_pool("data/pool")
     with replaced_directory("data/labels") as directory:
         directory.mkdir(parents=True)

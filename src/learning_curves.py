@@ -11,7 +11,10 @@ Paper   figure 2
 import shutil
 from pathlib import Path
 
-from zeroshot_al.curves import (
+from zeroshot_al.base.files import write_csv, write_json
+from zeroshot_al.base.params import load_experiment
+from zeroshot_al.process.stage import run_stage
+from zeroshot_al.report.curves import (
     CSV_HEADER,
     mean_and_sd,
     mean_over_budgets,
@@ -22,10 +25,7 @@ from zeroshot_al.curves import (
     to_rows,
     zero_shot_methods,
 )
-from zeroshot_al.figures import save_figure
-from zeroshot_al.files import write_csv, write_json
-from zeroshot_al.params import load_experiment
-from zeroshot_al.stage import run_stage
+from zeroshot_al.report.figures import save_figure
 
 
 def main() -> None:

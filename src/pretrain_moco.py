@@ -6,16 +6,16 @@ Params  profiles.<profile>.{encoder, moco}
 Paper   section 5.2
 """
 
-from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
-from zeroshot_al.encoders import EncoderParams, active_methods, save_encoder, save_untrained
-from zeroshot_al.files import write_csv
-from zeroshot_al.launch import run_shared_stage
-from zeroshot_al.moco import Moco, MocoParams
-from zeroshot_al.params import load_section
-from zeroshot_al.pool import load_pool
-from zeroshot_al.pretrain import HISTORY_HEADER, pretrain
-from zeroshot_al.ranks import Ranks
-from zeroshot_al.runtime import initial_weights
+from zeroshot_al.base.files import write_csv
+from zeroshot_al.base.params import load_section
+from zeroshot_al.base.pool import load_pool
+from zeroshot_al.base.ranks import Ranks
+from zeroshot_al.engine.checkpoint import checkpoint_root, discard, fingerprint
+from zeroshot_al.engine.runtime import initial_weights
+from zeroshot_al.methods.moco import Moco, MocoParams
+from zeroshot_al.process.launch import run_shared_stage
+from zeroshot_al.selfsup.encoders import EncoderParams, active_methods, save_encoder, save_untrained
+from zeroshot_al.selfsup.pretrain import HISTORY_HEADER, pretrain
 
 
 def main(ranks: Ranks) -> None:

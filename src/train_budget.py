@@ -1,6 +1,6 @@
 """Train the classifier on the first `budget` images of each order, for every seed.
 
-Reads   data/pool/, data/orders/{moco,simclr,pretrained}.csv (a header alone: method not active);
+Reads   data/pool/, data/orders/<method>.csv (a header alone: method not active);
         data/labels/ if the pool has no labels of its own
 Writes  metrics/train_budget/<budget>.json, {method: [{seed, accuracy}]}; of labels that were
         brought also trained_on and tested_on, and no run of a method whose picks lack a label
@@ -12,16 +12,16 @@ import logging
 import sys
 from functools import partial
 
-from zeroshot_al.checkpoint import checkpoint_root, discard, fingerprint
-from zeroshot_al.classifier import ClassifierParams
-from zeroshot_al.files import write_json
-from zeroshot_al.jobs import run_jobs
-from zeroshot_al.launch import run_shared_stage
+from zeroshot_al.base.files import write_json
+from zeroshot_al.base.params import load_experiment, load_section
+from zeroshot_al.base.ranks import Ranks
+from zeroshot_al.classifier.classifier import ClassifierParams
+from zeroshot_al.classifier.jobs import run_jobs
+from zeroshot_al.classifier.training_pool import PartlyLabelledPool, first_picks, load_training_pool
+from zeroshot_al.classifier.trainings import check_trainings_fit, score_picks
+from zeroshot_al.engine.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.orders import read_zero_shot_orders
-from zeroshot_al.params import load_experiment, load_section
-from zeroshot_al.ranks import Ranks
-from zeroshot_al.training_pool import PartlyLabelledPool, first_picks, load_training_pool
-from zeroshot_al.trainings import check_trainings_fit, score_picks
+from zeroshot_al.process.launch import run_shared_stage
 
 LABELS = "data/labels"
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from zeroshot_al._kcenter_input import canonical_rows
+from zeroshot_al.kcenter.input import canonical_rows
 
 
 def brute_force(embeddings, n_select, start=(), initial=()):

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tiny_training import HAS_CUDA
-from zeroshot_al.ranks import Ranks
+from zeroshot_al.base.ranks import Ranks
 
 
 def on_ranks(

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from zeroshot_al.files import replaced_directory
-from zeroshot_al.pool import Pool, save_pool
+from zeroshot_al.base.files import replaced_directory
+from zeroshot_al.base.pool import Pool, save_pool
 
 
 def write_pool(pool: Pool, directory: str | Path) -> None:

@@ -8,12 +8,12 @@ import time
 import numpy as np
 import torch
 
-from zeroshot_al.augment_contrastive import ViewParams
-from zeroshot_al.classifier import ClassifierParams
-from zeroshot_al.encoders import EncoderParams
-from zeroshot_al.features import feature_batches
-from zeroshot_al.moco import MocoParams
-from zeroshot_al.simclr import SimclrParams
+from zeroshot_al.classifier.classifier import ClassifierParams
+from zeroshot_al.embedding.features import feature_batches
+from zeroshot_al.methods.moco import MocoParams
+from zeroshot_al.methods.simclr import SimclrParams
+from zeroshot_al.selfsup.augment_contrastive import ViewParams
+from zeroshot_al.selfsup.encoders import EncoderParams
 
 # One thread here as in the stages' workers: tiny tensors gain nothing from two, and a forked
 # child must not meet a thread pool that stayed behind in its parent.

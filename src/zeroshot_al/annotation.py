@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import atomic_path, write_csv, write_json
+from zeroshot_al.base.pool import Pool
 from zeroshot_al.covering_radii import nearest_earlier, outlier_scores
-from zeroshot_al.errors import InputError
 from zeroshot_al.exports import (
     LABEL_CONFIG,
     ORDER_HEADER,
@@ -20,8 +22,6 @@ from zeroshot_al.exports import (
     order_rows,
     plain_list,
 )
-from zeroshot_al.files import atomic_path, write_csv, write_json
-from zeroshot_al.pool import Pool
 from zeroshot_al.sources.decode import RejectedError, upright_size_px
 from zeroshot_al.sources.image_files import ImageFiles
 from zeroshot_al.sources.removed import Removed
@@ -36,8 +36,6 @@ class AnnotateParams:
 
     Parameters
     ----------
-    method : str or None
-        Whose order is annotated: one of `orders.ZERO_SHOT`; None if only one is active.
     write_images : bool
         Write the picks as PNG files if the pool's images have no files of their own.
     n_neighbours : int
@@ -52,7 +50,6 @@ class AnnotateParams:
         Of the random orders, the samples and the map.
     """
 
-    method: str | None
     write_images: bool
     n_neighbours: int
     n_clusters: int

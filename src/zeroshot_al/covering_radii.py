@@ -1,6 +1,6 @@
 """How well a set of picks covers the pool: radii, neighbours, outliers, and where it flattens.
 
-All functions take canonical rows (`_kcenter_input.canonical_rows`): unit length, float32, so that
+All functions take canonical rows (`kcenter.input.canonical_rows`): unit length, float32, so that
 distances lie in [0, 2] and are those of the k-center order. Products are float32: a distance is
 exact to about 1e-6 / distance. Radii of the order itself need no function here: the radius that
 `kcenter_order` writes beside the pick of rank b is the covering radius of the first b picks.
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zeroshot_al.errors import InputError
+from zeroshot_al.base.errors import InputError
 
 BLOCK = 1024  # rows of one product
 FIRST_CENTRES = 256  # compared with the whole pool before any point is ruled out

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-from zeroshot_al.spreadsheet import quote_cell
+from zeroshot_al.sources.spreadsheet import quote_cell
 
 ORDER_HEADER = (
     "rank", "id", "path", "radius", "nearest_earlier", "duplicate_group", "outlier_score",

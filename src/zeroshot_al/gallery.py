@@ -53,7 +53,8 @@ def render_gallery(view: Overview) -> str:
         f"<title>What to label first: {len(view.picks):,} of {view.n_pool:,} images</title>\n"
         f"<style>\n{STYLE}</style>\n</head>\n<body>\n"
         f"<header>{_headline(view)}<nav>{links}</nav></header>\n<main>{body}</main>\n"
-        f"<footer>{escape(view.method)}. The page is one file and loads nothing.</footer>\n"
+        f"<footer>The order of {escape(view.method)}. "
+        "The page is one file and loads nothing.</footer>\n"
         f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
 

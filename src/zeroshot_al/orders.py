@@ -7,14 +7,27 @@ from pathlib import Path
 
 import numpy as np
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_rows, write_csv
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_rows, write_csv
 
 ZERO_SHOT = ("moco", "simclr", "pretrained")
 """The methods whose one order is made before any label; `encoders.active_methods` tells which."""
 
 HEADER = ("rank", "index", "id", "radius")
 SEEDED_HEADER = ("seed", "rank", "index", "id")
+
+
+@dataclass(frozen=True)
+class OrderParams:
+    """Params section `order`.
+
+    Parameters
+    ----------
+    method : str or None
+        Whose order is annotated and labelled; None if only one is active.
+    """
+
+    method: str | None
 
 
 def write_order(
@@ -161,12 +174,12 @@ def choose_order(
     active = {order.method: order for order in _read_zero_shot_orders(directory, pool_ids)}
     if method is None and len(active) > 1:
         raise InputError(
-            f"annotate.method is null, and {directory} holds the orders of {', '.join(active)}; "
+            f"order.method is null, and {directory} holds the orders of {', '.join(active)}; "
             "name one of them in params.yaml"
         )
     if method not in (None, *active):
         raise InputError(
-            f"annotate.method {method!r} has no order in {directory}; "
+            f"order.method {method!r} has no order in {directory}; "
             f"set it to {' or '.join(active)} in params.yaml"
         )
     return active[method or next(iter(active))]

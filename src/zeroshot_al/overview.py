@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from zeroshot_al.annotation import AnnotateParams
+from zeroshot_al.base.pool import Pool
 from zeroshot_al.covering_radii import covering_radii, find_knee
 from zeroshot_al.exports import Pick
-from zeroshot_al.methods import METHODS
-from zeroshot_al.pool import Pool
 from zeroshot_al.pool_map import Clusters, PoolMap, count_clusters, map_pool
 from zeroshot_al.sources.image_files import ImageFiles
 from zeroshot_al.sources.removed import Removed
@@ -81,6 +80,7 @@ def make_overview(
     removed: Removed,
     params: AnnotateParams,
     files: ImageFiles | None,
+    method: str,
 ) -> Overview:
     """Measure and draw what the gallery shows of the first len(picks) of an order.
 
@@ -97,6 +97,8 @@ def make_overview(
     params : AnnotateParams
     files : ImageFiles or None
         The files of the pool's images; None if they have none.
+    method : str
+        Whose order it is.
     """
     budget, labelled = len(picks), pool.labelled_indices
     counts, covered = order_curve(radii, budget)
@@ -118,10 +120,9 @@ def make_overview(
     if knee is not None:
         shown = np.union1d(shown, [knee])
     written = files is None and params.write_images
-    labels = {method.name: method.label for method in METHODS}
     first = list(order[:budget])
     return Overview(
-        method=labels.get(params.method, params.method),
+        method=method,
         n_pool=len(rows),
         order=first,
         picks=picks,

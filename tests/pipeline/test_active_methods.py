@@ -13,9 +13,9 @@ from timm.data import resolve_model_data_config
 from torch.nn.functional import interpolate
 
 from pools import write_pool
-from zeroshot_al.files import write_csv, write_json
+from zeroshot_al.base.files import write_csv, write_json
+from zeroshot_al.base.pool import Pool, load_pool
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.pool import Pool, load_pool
 
 N_TRAIN, N_TEST, CLASSES = 60, 30, ("cat", "dog", "emu")
 BUDGETS = [10, 20]

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from pools import write_pool
-from zeroshot_al.files import write_csv, write_json, write_npy
-from zeroshot_al.pool import Pool
+from zeroshot_al.base.files import write_csv, write_json, write_npy
+from zeroshot_al.base.pool import Pool
 
 N_TRAIN, N_TEST, CLASSES = 60, 30, ("cat", "dog", "emu")
 BUDGETS = [10, 20, 30]
@@ -62,7 +62,9 @@ def small(fresh_project):
     write_csv(orders / "pretrained.csv", ("rank", "index", "id", "radius"), ())
     for method in ("random", "coreset"):
         write_csv(
-            orders / f"{method}.csv", ("seed", "rank", "index", "id"), [(0, *p) for p in picks]
+            project.root / f"data/baselines/{method}.csv",
+            ("seed", "rank", "index", "id"),
+            [(0, *p) for p in picks],
         )
     runs = [{"seed": 0, "accuracy": 0.5}]
     for budget in BUDGETS:

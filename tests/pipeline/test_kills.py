@@ -15,7 +15,7 @@ from saved import wait_for_saves
 SAVE_AT_EVERY_CHANCE = """
 import runpy, sys
 sys.path.insert(0, "src")
-from zeroshot_al.checkpoint import Checkpoint
+from zeroshot_al.engine.checkpoint import Checkpoint
 Checkpoint.__init__.__defaults__ = (0.0,)
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -46,7 +46,7 @@ def project(finished, tmp_path_factory):
         ("pretrain_moco", [], "models/moco.safetensors"),
         ("pretrain_simclr", [], "models/simclr.safetensors"),
         ("train_budget", ["140"], "metrics/train_budget/140.json"),
-        ("baseline_coreset", [], "data/orders/coreset.csv"),
+        ("baseline_coreset", [], "data/baselines/coreset.csv"),
     ],
 )
 def test_kills_at_random_moments_leave_the_same_bytes(project, stage, arguments, out, tmp_path):

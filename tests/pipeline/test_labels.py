@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zeroshot_al.files import read_csv, write_npy
-from zeroshot_al.pool import load_pool
+from zeroshot_al.base.files import read_csv, write_npy
+from zeroshot_al.base.pool import load_pool
 
 N_IMAGES, BUDGET, SIDE = 60, 40, 16
 CLASSES = ("blue", "red")
@@ -35,7 +35,7 @@ def annotated(fresh_project, tmp_path_factory):
     project, root = fresh_project("labels"), tmp_path_factory.mktemp("labels") / "photos"
     class_of = make_photos(root, N_IMAGES, seed=0)
     settings = {
-        "data.root": str(root), "data.size_px": SIDE, "annotate.method": "simclr",
+        "data.root": str(root), "data.size_px": SIDE, "order.method": "simclr",
         "annotate.n_random": 2,
         "annotate.n_clusters": 2, "annotate.map_points": 60, "classifier.steps": 30,
         "classifier.width": 1, "classifier.warmup_steps": 2, "classifier.batch_size": 32,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zeroshot_al.files import write_csv, write_npy
-from zeroshot_al.pool import HEADER
+from zeroshot_al.base.files import write_csv, write_npy
+from zeroshot_al.base.pool import HEADER
 
 SRC = Path(__file__).parents[2] / "src"
 MIB = 2**20
@@ -31,9 +31,10 @@ resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 {work}
 """
 DOWNLOAD = """
-from zeroshot_al.files import replaced_directory
-from zeroshot_al.pool import load_pool, save_pool
-from zeroshot_al.sources import DataParams, load_source
+from zeroshot_al.base.files import replaced_directory
+from zeroshot_al.base.pool import load_pool, save_pool
+from zeroshot_al.sources.load import load_source
+from zeroshot_al.sources.params import DataParams
 """
 MAKE_POOL = f"""
 with replaced_directory("pool") as directory:
@@ -46,8 +47,8 @@ np.load("pool/images.npy", allow_pickle=False)
 """
 FEATURES = """
 import torch
-from zeroshot_al.features import write_features
-from zeroshot_al.files import read_npy
+from zeroshot_al.embedding.features import write_features
+from zeroshot_al.base.files import read_npy
 
 class Coarse(torch.nn.Module):
     n_features = 3 * 12 * 12
@@ -62,7 +63,7 @@ write_features(Path("features.npy"), Coarse(), images, torch.device("cpu"))
 """
 ORDER = """
 import torch
-from zeroshot_al.files import read_npy
+from zeroshot_al.base.files import read_npy
 from zeroshot_al.kcenter import kcenter_order
 """
 MAKE_ORDER = """
@@ -72,12 +73,12 @@ np.savetxt("order.txt", found.order, "%d")
 OVERVIEW = """
 from dataclasses import replace
 import sklearn.cluster, sklearn.decomposition, sklearn.manifold
-from zeroshot_al._kcenter_input import canonical_rows
+from zeroshot_al.kcenter.input import canonical_rows
 from zeroshot_al.annotation import AnnotateParams, make_picks
-from zeroshot_al.files import read_npy
+from zeroshot_al.base.files import read_npy
 from zeroshot_al.gallery import render_gallery
 from zeroshot_al.overview import make_overview
-from zeroshot_al.pool import load_pool
+from zeroshot_al.base.pool import load_pool
 from zeroshot_al.sources.removed import read_removed
 """
 MAKE_OVERVIEW = """
@@ -85,10 +86,10 @@ pool, removed = load_pool("pool"), read_removed("pool")
 if not {mapped}:
     pool = replace(pool, images=pool.images.copy())
 rows = canonical_rows(read_npy("embeddings.npy", memory_map=True))
-params = AnnotateParams("simclr", True, 10, 4, 1, 100, 0)
+params = AnnotateParams(True, 10, 4, 1, 100, 0)
 order, radii = range(300), np.linspace(1, 0.5, 300)
 picks = make_picks(pool, rows, order, radii, removed, params, None)
-overview = make_overview(pool, rows, order, radii, picks, removed, params, None)
+overview = make_overview(pool, rows, order, radii, picks, removed, params, None, "simclr")
 assert len(render_gallery(overview)) > 10_000
 """
 # K-center and the gallery hold the canonical rows, as large as the embeddings' file: what they may

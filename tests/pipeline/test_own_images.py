@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from hostile import SIDE, make_hostile_folder, photo
-from zeroshot_al.files import read_csv, write_npy
+from zeroshot_al.base.files import read_csv, write_npy
+from zeroshot_al.base.pool import load_pool
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.pool import load_pool
-from zeroshot_al.sources import DataParams, load_source
 from zeroshot_al.sources.decode import decode_image
+from zeroshot_al.sources.load import load_source
+from zeroshot_al.sources.params import DataParams
 
 SETTINGS = {"profile": "folder", "profiles.folder.data.size_px": 16}
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from pools import write_pool
-from zeroshot_al.classifier import ClassifierParams, train_classifier
-from zeroshot_al.encoders import Encoder, EncoderParams
-from zeroshot_al.features import feature_batches
-from zeroshot_al.moco import Moco, MocoParams
-from zeroshot_al.params import load_section
-from zeroshot_al.pool import Pool
-from zeroshot_al.pretrain import pretrain
-from zeroshot_al.runtime import initial_weights, pick_device
-from zeroshot_al.simclr import Simclr, SimclrParams
+from zeroshot_al.base.params import load_section
+from zeroshot_al.base.pool import Pool
+from zeroshot_al.classifier.classifier import ClassifierParams, train_classifier
+from zeroshot_al.embedding.features import feature_batches
+from zeroshot_al.engine.runtime import initial_weights, pick_device
+from zeroshot_al.methods.moco import Moco, MocoParams
+from zeroshot_al.methods.simclr import Simclr, SimclrParams
+from zeroshot_al.selfsup.encoders import Encoder, EncoderParams
+from zeroshot_al.selfsup.pretrain import pretrain
 
 N_TRAIN, N_TEST, BATCH_SIZE = 48, 16, 32
 

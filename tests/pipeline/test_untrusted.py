@@ -10,7 +10,7 @@ from PIL import Image
 
 from hostile import photo
 from unit.test_exports import NAMES
-from zeroshot_al.spreadsheet import STARTS_A_FORMULA, unquote_cell
+from zeroshot_al.sources.spreadsheet import STARTS_A_FORMULA, unquote_cell
 
 BUDGET, SIDE = 24, 16
 # From the project's root, and with all that a shell would act on.

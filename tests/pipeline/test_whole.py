@@ -14,8 +14,8 @@ import yaml
 from PIL import Image
 from safetensors.numpy import load_file
 
+from zeroshot_al.base.pool import load_pool
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.pool import load_pool
 
 N_TRAIN, N_TEST, N_CLASSES = 1400, 397, 10
 ZERO_SHOT, METHODS = ("moco", "simclr"), ("moco", "simclr", "random", "coreset")
@@ -132,7 +132,7 @@ def test_embeddings_and_orders(root, params, method):
 
 
 def test_baseline_orders(root, params):
-    random, coreset = (read_seeded(root / f"data/orders/{m}.csv") for m in ("random", "coreset"))
+    random, coreset = (read_seeded(root / f"data/baselines/{m}.csv") for m in ("random", "coreset"))
     assert list(random) == list(coreset) == params["seeds"]
     for seed in params["seeds"]:
         assert sorted(random[seed]) == list(range(N_TRAIN))
@@ -213,7 +213,7 @@ def test_another_budget_draws_new_histograms(finished, params, tmp_path):
 KILL_AT_THE_FIRST_CHECKPOINT = """
 import multiprocessing, os, runpy, signal, sys
 sys.path.insert(0, "src")
-from zeroshot_al.checkpoint import Checkpoint
+from zeroshot_al.engine.checkpoint import Checkpoint
 save = Checkpoint.save
 
 def save_and_kill(self, step, modules, optimizer, *, force=False):
@@ -233,7 +233,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
         ("pretrain_moco", [], "models/moco.safetensors"),
         ("train_budget", ["140"], "metrics/train_budget/140.json"),
         pytest.param("pretrain_simclr", [], "models/simclr.safetensors", marks=pytest.mark.slow),
-        pytest.param("baseline_coreset", [], "data/orders/coreset.csv", marks=pytest.mark.slow),
+        pytest.param("baseline_coreset", [], "data/baselines/coreset.csv", marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_stage_continues_to_the_same_bytes(finished, tmp_path, stage, arguments, out):

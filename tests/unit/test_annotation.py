@@ -11,12 +11,12 @@ from PIL import Image
 import annotate
 from pools import write_pool
 from zeroshot_al.annotation import file_name
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_csv, write_csv, write_npy
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_csv, write_csv, write_npy
+from zeroshot_al.base.pool import Pool
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.pool import Pool
 from zeroshot_al.sources.removed import read_removed
-from zeroshot_al.spreadsheet import unquote_cell
+from zeroshot_al.sources.spreadsheet import unquote_cell
 
 ROOT = Path(__file__).parents[2]
 N_TRAIN, BUDGET = 40, 25
@@ -46,12 +46,13 @@ def make_workspace(root, ids, **annotate_params):
     return [row[2] for row in rows]
 
 
-def set_params(root, budget=BUDGET, data=None, **annotate_params):
+def set_params(root, budget=BUDGET, data=None, method="simclr", **annotate_params):
     document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     document |= {"profile": "demo", "budget": budget}
     profile = document["profiles"]["demo"]
     profile["annotate"] |= {"n_random": 3, "map_points": 20, "n_clusters": 3} | annotate_params
     profile["data"] |= data or {}
+    profile["order"]["method"] = method
     (root / "params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
 
 
@@ -183,7 +184,7 @@ def test_a_labelled_image_that_the_pool_lacks_is_refused(workspace):
     ("change", "message"),
     [
         ({"budget": 41}, "budget 41 exceeds the 40 picks of data/orders/"),
-        ({"method": "coreset"}, "annotate.method 'coreset' has no order in data/orders; set it to"),
+        ({"method": "coreset"}, "order.method 'coreset' has no order in data/orders; set it to"),
         (
             {"method": None},
             "method is null, and data/orders holds the orders of moco, simclr; name",

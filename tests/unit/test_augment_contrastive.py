@@ -9,10 +9,10 @@ from torchvision.transforms import RandomResizedCrop, v2
 from torchvision.transforms.v2 import functional as reference
 
 from tiny_training import HAS_CUDA, no_change, noise, view_params
-from zeroshot_al import augment_contrastive as ours
-from zeroshot_al.augment_contrastive import contrastive_views, standardize
-from zeroshot_al.runtime import generator_for
-from zeroshot_al.view_draws import draw_crops, draw_views
+from zeroshot_al.engine.runtime import generator_for
+from zeroshot_al.selfsup import augment_contrastive as ours
+from zeroshot_al.selfsup.augment_contrastive import contrastive_views, standardize
+from zeroshot_al.selfsup.view_draws import draw_crops, draw_views
 
 # Seeds are fixed, so a test of distributions passes always or never. This level is far below
 # what a right implementation gives and far above what a wrong one does.

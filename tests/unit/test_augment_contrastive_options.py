@@ -6,9 +6,9 @@ import torch
 from torchvision.transforms.v2 import functional as reference
 
 from tiny_training import no_change, noise, view_params
-from zeroshot_al import augment_contrastive as ours
-from zeroshot_al.augment_contrastive import contrastive_views
-from zeroshot_al.runtime import generator_for
+from zeroshot_al.engine.runtime import generator_for
+from zeroshot_al.selfsup import augment_contrastive as ours
+from zeroshot_al.selfsup.augment_contrastive import contrastive_views
 
 
 @pytest.mark.parametrize("size", [8, 16, 40, 64])

@@ -6,9 +6,9 @@ import torch
 from scipy.stats import chisquare
 
 from tiny_training import HAS_CUDA, noise
-from zeroshot_al.augment_supervised import SupervisedViews, normalize
-from zeroshot_al.errors import InputError
-from zeroshot_al.runtime import generator_for
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.classifier.augment_supervised import SupervisedViews, normalize
+from zeroshot_al.engine.runtime import generator_for
 
 MEAN, STD = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.3, 0.4])
 

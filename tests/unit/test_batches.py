@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from zeroshot_al.batches import BatchStream
+from zeroshot_al.engine.batches import BatchStream
 
 SIZES = [(20, 5), (20, 6), (7, 3), (5, 5), (3, 10), (1, 4), (10, 1)]
 

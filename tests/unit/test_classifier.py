@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from tiny_training import classifier_params, kill_when, start, tinted, weights
-from zeroshot_al import classifier as module
-from zeroshot_al.augment_supervised import normalize
-from zeroshot_al.checkpoint import Checkpoint
-from zeroshot_al.classifier import Classifier, train_classifier
-from zeroshot_al.errors import InputError
-from zeroshot_al.pixels import pixel_statistics
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.classifier import classifier as module
+from zeroshot_al.classifier.augment_supervised import normalize
+from zeroshot_al.classifier.classifier import Classifier, train_classifier
+from zeroshot_al.engine.checkpoint import Checkpoint
+from zeroshot_al.engine.pixels import pixel_statistics
 
 
 def train(directory, seed=0, on_step=lambda n: None, n=24, **changes):

@@ -4,11 +4,11 @@ import torch
 from torch import nn
 
 from tiny_training import classifier_params, weights
-from zeroshot_al.augment_supervised import normalize
-from zeroshot_al.checkpoint import Checkpoint
-from zeroshot_al.classifier import train_classifier
-from zeroshot_al.classifier_models import MODELS, make_model
-from zeroshot_al.errors import InputError
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.classifier.augment_supervised import normalize
+from zeroshot_al.classifier.classifier import train_classifier
+from zeroshot_al.classifier.classifier_models import MODELS, make_model
+from zeroshot_al.engine.checkpoint import Checkpoint
 
 # Depth, width, stride of the first convolution, and a learning rate.
 TINY = {

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import zeroshot_al.covering_radii as radii_module
-from zeroshot_al._kcenter_input import canonical_rows
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.covering_radii import (
     covering_radii,
     find_knee,
@@ -10,8 +10,8 @@ from zeroshot_al.covering_radii import (
     outlier_scores,
     sample_indices,
 )
-from zeroshot_al.errors import InputError
 from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.kcenter.input import canonical_rows
 from zeroshot_al.overview import order_curve
 
 

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 import learning_curves
-from zeroshot_al.curves import (
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_json, write_json
+from zeroshot_al.orders import ZERO_SHOT
+from zeroshot_al.report.curves import (
     from_csv,
     mean_and_sd,
     mean_over_budgets,
@@ -16,11 +19,8 @@ from zeroshot_al.curves import (
     read_accuracies,
     summarise,
 )
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_json, write_json
-from zeroshot_al.methods import METHODS
-from zeroshot_al.orders import ZERO_SHOT
-from zeroshot_al.tables import markdown_linear_eval, markdown_results, plain_table
+from zeroshot_al.report.methods import METHODS
+from zeroshot_al.report.tables import markdown_linear_eval, markdown_results, plain_table
 
 BUDGETS = (10, 20, 30)
 # What a run shows that trains both encoders; METHODS has the existing model as well.

@@ -4,6 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from zeroshot_al.base.files import read_csv, write_csv
 from zeroshot_al.exports import (
     LABEL_CONFIG,
     ORDER_HEADER,
@@ -14,8 +15,7 @@ from zeroshot_al.exports import (
     order_rows,
     plain_list,
 )
-from zeroshot_al.files import read_csv, write_csv
-from zeroshot_al.spreadsheet import quote_cell, unquote_cell
+from zeroshot_al.sources.spreadsheet import quote_cell, unquote_cell
 
 # In an order that no sorting gives.
 NAMES = [

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import (
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import (
     atomic_path,
     read_csv,
     read_json,

@@ -17,11 +17,11 @@ from unit.test_covering_radii import make_rows
 from unit.test_exports import NAMES
 from zeroshot_al._gallery_parts import thumbnail
 from zeroshot_al.annotation import AnnotateParams, make_picks
+from zeroshot_al.base.pool import Pool
 from zeroshot_al.charts import nice_ceiling, shade, shade_limits, ticks
 from zeroshot_al.gallery import render_gallery
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.overview import make_overview
-from zeroshot_al.pool import Pool
 from zeroshot_al.sources.removed import Removed
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
@@ -48,10 +48,12 @@ def make_page(height=16, budget=BUDGET):
         [],
         [{"id": "<img src=x onerror=alert(1)>", "reason": "\"broken\""}],
     )  # fmt: skip
-    params = AnnotateParams("simclr", True, 5, 4, 3, 50, 0)
+    params = AnnotateParams(True, 5, 4, 3, 50, 0)
     radii = np.asarray(found.radius)
     picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, None)
-    return render_gallery(make_overview(pool, rows, order, radii, picks, removed, params, None))
+    return render_gallery(
+        make_overview(pool, rows, order, radii, picks, removed, params, None, "simclr")
+    )
 
 
 class Page(HTMLParser):

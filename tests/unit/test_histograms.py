@@ -5,18 +5,18 @@ import numpy as np
 import pytest
 
 import class_histograms
-from zeroshot_al.errors import InputError
-from zeroshot_al.figures import save_figure
-from zeroshot_al.files import read_csv, write_csv
-from zeroshot_al.histograms import (
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_csv, write_csv
+from zeroshot_al.orders import ZERO_SHOT, read_picks
+from zeroshot_al.report.figures import save_figure
+from zeroshot_al.report.histograms import (
     class_counts,
     class_names,
     imbalance,
     plot_class_histograms,
     read_pool_labels,
 )
-from zeroshot_al.methods import METHODS
-from zeroshot_al.orders import ZERO_SHOT, read_picks
+from zeroshot_al.report.methods import METHODS
 
 TEMPLATES = Path(__file__).parents[2] / ".dvc/plots"
 N_POOL, REACH, SEEDS = 60, 30, (3, 5)
@@ -44,7 +44,7 @@ def workspace(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     for name, length in {"random": N_POOL, "coreset": REACH}.items():
         write_csv(
-            f"data/orders/{name}.csv",
+            f"data/baselines/{name}.csv",
             ["seed", "rank", "index", "id"],
             [(seed, rank, i, ids[i]) for seed in SEEDS
              for rank, i in enumerate(rng.permutation(N_POOL)[:length])],
@@ -154,7 +154,7 @@ def test_an_order_of_another_pool_is_refused(workspace):
     with pytest.raises(InputError, match=r"index 7 of data/orders/moco.csv is not 'train/dog/7'"):
         read_picks("data/orders/moco.csv", "moco", ids)
     with pytest.raises(InputError, match="one of the two is cut off"):
-        read_picks("data/orders/random.csv", "random", ids[:9])
+        read_picks("data/baselines/random.csv", "random", ids[:9])
 
 
 def test_an_order_with_a_gap_is_refused(workspace):

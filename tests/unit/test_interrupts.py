@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from processes import eventually, is_running
-from zeroshot_al import interrupts
-from zeroshot_al.interrupts import interrupt_on_termination, interrupts_deferred
+from zeroshot_al.process import interrupts
+from zeroshot_al.process.interrupts import interrupt_on_termination, interrupts_deferred
 
 
 def test_an_interrupt_is_raised_at_the_end_of_the_block():
@@ -34,8 +34,8 @@ STAGE = """
 import os, sys, time
 from pathlib import Path
 sys.path.insert(0, "src")
-from zeroshot_al.files import replaced_directory
-from zeroshot_al.stage import run_stage
+from zeroshot_al.base.files import replaced_directory
+from zeroshot_al.process.stage import run_stage
 
 def main(folder):
     with replaced_directory(folder / "pool") as directory:

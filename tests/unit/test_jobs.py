@@ -12,9 +12,9 @@ import torch
 
 from processes import eventually, is_running
 from tiny_training import HAS_CUDA
-from zeroshot_al import jobs
-from zeroshot_al.jobs import run_jobs
-from zeroshot_al.runtime import generator_for
+from zeroshot_al.classifier import jobs
+from zeroshot_al.classifier.jobs import run_jobs
+from zeroshot_al.engine.runtime import generator_for
 
 workers = pytest.mark.skipif(HAS_CUDA, reason="jobs run one after the other on a GPU")
 
@@ -134,7 +134,7 @@ def test_a_worker_that_is_killed_stops_the_others(two_workers):
 SLEEPERS = """
 import os, sys, time
 from pathlib import Path
-from zeroshot_al import jobs
+from zeroshot_al.classifier import jobs
 
 def sleep(number, on_step):
     Path(sys.argv[1], str(os.getpid())).touch()

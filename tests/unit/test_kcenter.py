@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kcenter_data import DATA, brute_force, clustered, duplicated, nearly_equal, tied, uniform
-from zeroshot_al import _kcenter_distances, _kcenter_filter, _kcenter_search
-from zeroshot_al._kcenter_input import canonical_rows
-from zeroshot_al.errors import InputError
-from zeroshot_al.kcenter import KCenterOrder, kcenter_order
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.kcenter import distances as distances_module
+from zeroshot_al.kcenter import filter as filter_module
+from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.kcenter import search as search_module
+from zeroshot_al.kcenter.input import canonical_rows
+from zeroshot_al.kcenter.result import KCenterOrder
 
 PRECISIONS = ("float32", "bf16")
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -22,8 +25,8 @@ DEVICES = ("cpu", pytest.param("cuda", marks=(pytest.mark.gpu, NO_GPU)))
 
 def set_tile(monkeypatch, size):
     """A small tile, so that a few hundred points take several."""
-    monkeypatch.setattr(_kcenter_filter, "TILE", size)
-    monkeypatch.setattr(_kcenter_distances, "TILE", size)
+    monkeypatch.setattr(filter_module, "TILE", size)
+    monkeypatch.setattr(distances_module, "TILE", size)
 
 
 def assert_exact(embeddings, n_select, **options):
@@ -50,8 +53,8 @@ def one_thread():
 def sizes(request, monkeypatch):
     """Run with the real sizes, and with sizes that nest a small problem five levels deep."""
     block, fan_out = request.param
-    monkeypatch.setattr(_kcenter_search, "BLOCK", block)
-    monkeypatch.setattr(_kcenter_search, "FAN_OUT", fan_out)
+    monkeypatch.setattr(search_module, "BLOCK", block)
+    monkeypatch.setattr(search_module, "FAN_OUT", fan_out)
     if block < 512:
         set_tile(monkeypatch, 32)
 
@@ -108,8 +111,8 @@ class TestExact:
             "precision": data.draw(st.sampled_from(PRECISIONS)),
         }
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_kcenter_search, "BLOCK", 4)
-            patch.setattr(_kcenter_search, "FAN_OUT", 2)
+            patch.setattr(search_module, "BLOCK", 4)
+            patch.setattr(search_module, "FAN_OUT", 2)
             set_tile(patch, 8)
             result = assert_exact(points, n_select, **options)
             shorter = data.draw(st.integers(options["n_initial"], n_select))
@@ -248,18 +251,18 @@ class TestKnownBugs:
     def test_distance_matrix(self, monkeypatch):
         """No n x n or budget x n matrix: no tensor above a tile or the data itself."""
         sizes = []
-        products = _kcenter_filter.Filter.products
-        squared_distances = _kcenter_distances.squared_distances
+        products = filter_module.Filter.products
+        squared_distances = distances_module.squared_distances
         set_tile(monkeypatch, 128)
 
         def recorded(function):
             return lambda *args: sizes.append(function(*args).numel()) or function(*args)
 
-        monkeypatch.setattr(_kcenter_filter.Filter, "products", recorded(products))
-        for module in (_kcenter_distances, _kcenter_search):
+        monkeypatch.setattr(filter_module.Filter, "products", recorded(products))
+        for module in (distances_module, search_module):
             monkeypatch.setattr(module, "squared_distances", recorded(squared_distances))
         kcenter_order(clustered(3000), 2000, n_initial=600)
-        assert max(sizes) <= _kcenter_search.BLOCK**2
+        assert max(sizes) <= search_module.BLOCK**2
 
 
 class TestErrors:
@@ -339,7 +342,7 @@ class TestBounds:
 
     def test_float64_distances_are_exact(self):
         points = canonical_rows(clustered(40, 33))
-        distances = _kcenter_distances.Distances(torch.from_numpy(points), 40, False)
+        distances = distances_module.Distances(torch.from_numpy(points), 40, False)
         everyone = torch.arange(40)
         matrix = distances.exact(everyone, everyone)
         pairs = distances.exact_pairs(everyone, everyone.flip(0))
@@ -364,9 +367,9 @@ class TestBounds:
         points = np.concatenate([base + 0.01 * uniform(100, n_dims), uniform(100, n_dims)])
         rows = torch.from_numpy(canonical_rows(points)).to(device)
         everyone = torch.arange(200, device=device)
-        with _kcenter_distances.reference_arithmetic(rows.device):
+        with distances_module.reference_arithmetic(rows.device):
             free = torch.cat([rows[:n_own], torch.full_like(rows[n_own:], torch.nan)])
-            distances = _kcenter_distances.Distances(free, n_own, bfloat16)
+            distances = distances_module.Distances(free, n_own, bfloat16)
             later = [distances.append(part) for part in rows[n_own:].split(60)]
             assert torch.cat(later).tolist() == list(range(n_own, 200))
             tested = distances.filters[0]
@@ -383,11 +386,11 @@ class TestBounds:
         rng = np.random.default_rng(0)
         points = np.ones(16) + 1e-3 * rng.standard_normal((900, 16))
         used = []
-        products = _kcenter_filter.Filter.products
+        products = filter_module.Filter.products
         monkeypatch.setattr(
-            _kcenter_filter.Filter, "products",
+            filter_module.Filter, "products",
             lambda self, *args: used.append(self.vectors.dtype) or products(self, *args),
         )  # fmt: skip
-        monkeypatch.setattr(_kcenter_search, "BLOCK", 64)
+        monkeypatch.setattr(search_module, "BLOCK", 64)
         assert_exact(points, 450, precision="bf16")
         assert {torch.bfloat16, torch.float32} <= set(used)

@@ -10,11 +10,14 @@ import pytest
 
 from kcenter_data import DATA, clustered, duplicated, nearly_equal, tied
 from on_ranks import on_ranks
-from zeroshot_al import _kcenter_distances, _kcenter_filter, _kcenter_search
-from zeroshot_al._kcenter_input import canonical_rows
-from zeroshot_al.errors import InputError
-from zeroshot_al.kcenter import KCenterOrder, kcenter_order
-from zeroshot_al.ranks import ALONE, Ranks
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.ranks import ALONE, Ranks
+from zeroshot_al.kcenter import distances as distances_module
+from zeroshot_al.kcenter import filter as filter_module
+from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.kcenter import search as search_module
+from zeroshot_al.kcenter.input import canonical_rows
+from zeroshot_al.kcenter.result import KCenterOrder
 
 # Block, fan-out and tile: the real ones; five levels deep; fewer points in a block than ranks.
 SIZES = {"real": (512, 4, 1024), "nested": (8, 2, 32), "tiny": (3, 2, 8)}
@@ -50,8 +53,8 @@ BAD_ROWS = {  # of 3,000, and what is told of the first of them
 
 
 def set_sizes(name):
-    _kcenter_search.BLOCK, _kcenter_search.FAN_OUT, tile = SIZES[name]
-    _kcenter_filter.TILE = _kcenter_distances.TILE = tile
+    search_module.BLOCK, search_module.FAN_OUT, tile = SIZES[name]
+    filter_module.TILE = distances_module.TILE = tile
 
 
 def solve(ranks):

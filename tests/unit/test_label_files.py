@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.label_files import Answer, read_answers
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.labels.label_files import Answer, read_answers
 
 
 def annotation(*choices, cancelled=False, control="label"):

@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeroshot_al.label_files import Answer
-from zeroshot_al.label_join import IdFinder, Problem, join_labels
+from zeroshot_al.labels.label_files import Answer
+from zeroshot_al.labels.label_join import IdFinder, Problem, join_labels
 from zeroshot_al.sources.image_files import ImageFiles
 from zeroshot_al.sources.removed import Removed
-from zeroshot_al.spreadsheet import quote_cell
+from zeroshot_al.sources.spreadsheet import quote_cell
 
 IDS = ("a.png", "b.png", "=c.png", "d/e.png", "'=c.png", "'q.png")
 REMOVED = Removed(

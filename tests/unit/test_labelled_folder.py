@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.labelled_folder import read_labelled_folder
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.labels.labelled_folder import read_labelled_folder
 from zeroshot_al.sources.decode import decode_image
 
 

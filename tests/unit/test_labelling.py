@@ -1,9 +1,9 @@
 import pytest
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.label_files import Answer
-from zeroshot_al.label_join import IdFinder
-from zeroshot_al.labelling import LabelsParams, hold_out, label_pool
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.labels.label_files import Answer
+from zeroshot_al.labels.label_join import IdFinder
+from zeroshot_al.labels.labelling import LabelsParams, hold_out, label_pool
 from zeroshot_al.sources.removed import Removed
 
 IDS = [f"{i:02d}.png" for i in range(40)]

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from zeroshot_al import launch
-from zeroshot_al.errors import InputError
-from zeroshot_al.heartbeats import LIMIT, silence_limit_s
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.process import launch
+from zeroshot_al.process.heartbeats import LIMIT, silence_limit_s
 
 SRC = Path(__file__).parents[2] / "src"
 LIMIT_S = 8  # of silence, while other work may keep the cores busy
@@ -23,7 +23,7 @@ STAGE = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from zeroshot_al.launch import run_shared_stage
+from zeroshot_al.process.launch import run_shared_stage
 
 def wait_long(ranks):
     wait_s = float(sys.argv[3])

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from zeroshot_al import memory
-from zeroshot_al.errors import InputError
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.memory import GIB, available_memory, check_memory
+from zeroshot_al.process import memory
+from zeroshot_al.process.memory import GIB, available_memory, check_memory
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 MEMINFO = "MemTotal:       33554432 kB\nMemFree:         1048576 kB\nMemAvailable:   16777216 kB\n"
@@ -93,7 +93,7 @@ def test_more_than_this_machine_has():
 
 LIMITED = """
 import resource, sys
-from zeroshot_al.memory import available_memory
+from zeroshot_al.process.memory import available_memory
 import numpy as np
 from zeroshot_al.kcenter import kcenter_order
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

@@ -5,9 +5,9 @@ import torch
 from torch.nn import functional
 
 from tiny_training import ENCODER, moco_params, noise, weights
-from zeroshot_al.errors import InputError
-from zeroshot_al.moco import Moco
-from zeroshot_al.runtime import generator_for
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.engine.runtime import generator_for
+from zeroshot_al.methods.moco import Moco
 
 BATCH, QUEUE = 8, 32
 

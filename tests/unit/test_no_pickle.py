@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from archives import tiny_cifar10
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_npy
-from zeroshot_al.pretrained import load_pretrained
-from zeroshot_al.sources import DataParams, load_source
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_npy
+from zeroshot_al.embedding.pretrained import load_pretrained
 from zeroshot_al.sources.cifar import read_cifar
+from zeroshot_al.sources.load import load_source
+from zeroshot_al.sources.params import DataParams
 
 ROOT = Path(__file__).parents[2]
 MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

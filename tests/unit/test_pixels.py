@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from tiny_training import HAS_CUDA, noise
-from zeroshot_al import pixels
-from zeroshot_al.pixels import batch_reader, pixel_statistics
+from zeroshot_al.engine import pixels
+from zeroshot_al.engine.pixels import batch_reader, pixel_statistics
 
 CPU = torch.device("cpu")
 

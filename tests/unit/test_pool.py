@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pools import write_pool
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import replaced_directory
-from zeroshot_al.pool import Pool, check_budgets, load_pool, save_pool
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import replaced_directory
+from zeroshot_al.base.pool import Pool, check_budgets, load_pool, save_pool
 
 
 def make_pool(seed=0, **changes):

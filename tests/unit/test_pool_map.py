@@ -3,7 +3,7 @@ import pytest
 
 from unit.test_covering_radii import make_rows
 from zeroshot_al import pool_map
-from zeroshot_al._kcenter_input import canonical_rows
+from zeroshot_al.kcenter.input import canonical_rows
 from zeroshot_al.pool_map import count_clusters, map_pool
 
 

@@ -16,16 +16,16 @@ from tiny_training import (
     tinted,
     weights,
 )
-from zeroshot_al import pretrain as module
-from zeroshot_al.checkpoint import Checkpoint
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_json
-from zeroshot_al.moco import Moco
-from zeroshot_al.pixels import pixel_statistics
-from zeroshot_al.pretrain import HISTORY_HEADER, make_optimizer, pretrain
-from zeroshot_al.runtime import initial_weights
-from zeroshot_al.schedule import learning_rate
-from zeroshot_al.simclr import Simclr
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_json
+from zeroshot_al.engine.checkpoint import Checkpoint
+from zeroshot_al.engine.pixels import pixel_statistics
+from zeroshot_al.engine.runtime import initial_weights
+from zeroshot_al.engine.schedule import learning_rate
+from zeroshot_al.methods.moco import Moco
+from zeroshot_al.methods.simclr import Simclr
+from zeroshot_al.selfsup import pretrain as module
+from zeroshot_al.selfsup.pretrain import HISTORY_HEADER, make_optimizer, pretrain
 
 methods = pytest.mark.parametrize("name", ["moco", "simclr"])
 

@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from timm.data import create_transform, resolve_model_data_config
 
 from tiny_training import features_of, noise
-from zeroshot_al.checkpoint import Checkpoint
-from zeroshot_al.errors import InputError
-from zeroshot_al.pretrained import fetch, load_pretrained, read_weights
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.embedding.pretrained import fetch, load_pretrained, read_weights
+from zeroshot_al.engine.checkpoint import Checkpoint
 
 NAMES = ("test_resnet", "test_vit", "resnet18")
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from zeroshot_al import memory
-from zeroshot_al.pool import Pool
-from zeroshot_al.probe import EmbedParams, knn_accuracy, linear_accuracy, probe, probe_all
+from zeroshot_al.base.pool import Pool
+from zeroshot_al.embedding.probe import EmbedParams, knn_accuracy, linear_accuracy, probe, probe_all
+from zeroshot_al.process import memory
 
 PARAMS = EmbedParams(linear_c=1.0, linear_max_iter=200, knn_k=10, knn_temperature=0.1)
 PROBES = [linear_accuracy, knn_accuracy]

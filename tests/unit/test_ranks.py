@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from on_ranks import on_ranks
-from zeroshot_al.ranks import ALONE
+from zeroshot_al.base.ranks import ALONE
 
 
 def everything(ranks):

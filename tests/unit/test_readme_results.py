@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from zeroshot_al.curves import CSV_HEADER, to_rows
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import write_csv, write_json
-from zeroshot_al.tables import markdown_results, plain_table, provenance_line
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import write_csv, write_json
+from zeroshot_al.report.curves import CSV_HEADER, to_rows
+from zeroshot_al.report.tables import markdown_results, plain_table, provenance_line
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 ACCURACIES = {

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.runtime import autocast, check_finite, generator_for, pick_device
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.engine.runtime import autocast, check_finite, generator_for, pick_device
 
 
 def draw(*stream):

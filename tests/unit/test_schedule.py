@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from zeroshot_al.schedule import learning_rate
+from zeroshot_al.engine.schedule import learning_rate
 
 
 @pytest.mark.parametrize(("n_steps", "warmup"), [(100, 10), (100, 0), (5, 5), (1, 0), (7, 6)])

@@ -16,26 +16,26 @@ from tiny_training import (
     simclr_params,
     tinted,
 )
-from zeroshot_al import classifier as classifier_module
-from zeroshot_al import pretrain as module
-from zeroshot_al.augment_contrastive import contrastive_views
-from zeroshot_al.augment_supervised import SupervisedViews
-from zeroshot_al.batches import BatchStream
-from zeroshot_al.checkpoint import Checkpoint
-from zeroshot_al.classifier import train_classifier
-from zeroshot_al.classifier_models import make_model
-from zeroshot_al.encoders import EncoderParams
-from zeroshot_al.errors import InputError
-from zeroshot_al.features import write_features
-from zeroshot_al.files import read_json
-from zeroshot_al.jobs import run_jobs
-from zeroshot_al.moco import Moco
-from zeroshot_al.pixels import pixel_statistics
-from zeroshot_al.pretrain import make_optimizer, pretrain
-from zeroshot_al.ranks import ALONE, Ranks
-from zeroshot_al.runtime import VIEWS, generator_for, initial_weights
-from zeroshot_al.shared_training import averaged, synchronized
-from zeroshot_al.simclr import Simclr, nt_xent
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_json
+from zeroshot_al.base.ranks import ALONE, Ranks
+from zeroshot_al.classifier import classifier as classifier_module
+from zeroshot_al.classifier.augment_supervised import SupervisedViews
+from zeroshot_al.classifier.classifier import train_classifier
+from zeroshot_al.classifier.classifier_models import make_model
+from zeroshot_al.classifier.jobs import run_jobs
+from zeroshot_al.embedding.features import write_features
+from zeroshot_al.engine.batches import BatchStream
+from zeroshot_al.engine.checkpoint import Checkpoint
+from zeroshot_al.engine.pixels import pixel_statistics
+from zeroshot_al.engine.runtime import VIEWS, generator_for, initial_weights
+from zeroshot_al.engine.shared_training import averaged, synchronized
+from zeroshot_al.methods.moco import Moco
+from zeroshot_al.methods.simclr import Simclr, nt_xent
+from zeroshot_al.selfsup import pretrain as module
+from zeroshot_al.selfsup.augment_contrastive import contrastive_views
+from zeroshot_al.selfsup.encoders import EncoderParams
+from zeroshot_al.selfsup.pretrain import make_optimizer, pretrain
 
 ENCODER = EncoderParams("resnet-9", 0.25)
 BATCH = 32

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from tiny_training import ENCODER, noise, simclr_params
-from zeroshot_al.runtime import generator_for
-from zeroshot_al.simclr import Simclr
+from zeroshot_al.engine.runtime import generator_for
+from zeroshot_al.methods.simclr import Simclr
 
 
 def views_of(n, seed=0):

@@ -11,11 +11,12 @@ import yaml
 from PIL import Image
 
 import download
-from zeroshot_al.errors import InputError
-from zeroshot_al.params import SECTIONS, load_section
-from zeroshot_al.pool import load_pool
-from zeroshot_al.sources import DataParams, load_source
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.params import load_section
+from zeroshot_al.base.pool import load_pool
 from zeroshot_al.sources.canonical import RawImages, canonical_pool, fingerprint, pixel_digests
+from zeroshot_al.sources.load import load_source
+from zeroshot_al.sources.params import DataParams
 
 CLASSES = ("ant", "bee", "Wespe ü")
 
@@ -138,8 +139,7 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def _write(source, root=None):
-        data = asdict(DataParams(source, root))
-        sections = dict.fromkeys(SECTIONS) | {"data": data}
+        sections = {"data": asdict(DataParams(source, root))}
         (tmp_path / "params.yaml").write_text(
             yaml.safe_dump({"profile": "x", "profiles": {"x": sections}})
         )

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from hostile import photo, png_header
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_csv
-from zeroshot_al.sources import DataParams, load_source
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_csv
 from zeroshot_al.sources.decode import decode_image
+from zeroshot_al.sources.load import load_source
+from zeroshot_al.sources.params import DataParams
 
 CLASSES = ("ant", "bee", "Wespe ü")
 

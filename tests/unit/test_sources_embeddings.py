@@ -6,10 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_csv
-from zeroshot_al.pool import load_pool, save_pool
-from zeroshot_al.sources import DataParams, load_source
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_csv
+from zeroshot_al.base.pool import load_pool, save_pool
+from zeroshot_al.sources.load import load_source
+from zeroshot_al.sources.params import DataParams
 
 N_ROWS, N_DIMS = 20, 6
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zeroshot_al.errors import InputError
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources.folder import list_folder
 
 

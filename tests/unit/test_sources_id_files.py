@@ -1,6 +1,6 @@
 import pytest
 
-from zeroshot_al.errors import InputError
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources.id_files import labelled_ids, read_ids, read_paths, without_excluded
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from hostile import photo
 from processes import eventually, is_running
-from zeroshot_al.errors import InputError
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources import ingest
 from zeroshot_al.sources.decode import decode_image
 from zeroshot_al.sources.ingest import Due, decode_files
@@ -87,9 +87,10 @@ def test_an_interruption_ends_the_workers_and_leaves_no_pool(tmp_path, number):
     for i in range(1, 4000):
         os.link(tmp_path / "photos/0.png", tmp_path / f"photos/{i}.png")
     code = textwrap.dedent("""
-        from zeroshot_al.files import replaced_directory
-        from zeroshot_al.pool import save_pool
-        from zeroshot_al.sources import DataParams, load_source
+        from zeroshot_al.base.files import replaced_directory
+        from zeroshot_al.base.pool import save_pool
+        from zeroshot_al.sources.load import load_source
+        from zeroshot_al.sources.params import DataParams
         with replaced_directory("pool") as directory:
             save_pool(load_source(DataParams("folder", "photos", 64), "", directory), directory)
     """)

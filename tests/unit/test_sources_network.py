@@ -11,10 +11,11 @@ import pytest
 import torchvision.datasets as tv
 
 from archives import tiny_cifar10
-from zeroshot_al.errors import InputError
-from zeroshot_al.sources import DataParams, load_source
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources import archives as our_archives
 from zeroshot_al.sources.cifar import read_cifar
+from zeroshot_al.sources.load import load_source
+from zeroshot_al.sources.params import DataParams
 from zeroshot_al.sources.published import PUBLISHED, load_published
 
 

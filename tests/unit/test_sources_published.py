@@ -10,12 +10,13 @@ import torchvision.datasets as tv
 from PIL import Image
 
 from archives import NAMES, cifar_archive, images_and_targets, md5, save_as_folder, tiny_cifar10
-from zeroshot_al.errors import InputError
-from zeroshot_al.pool import save_pool
-from zeroshot_al.sources import DataParams, load_source
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.pool import save_pool
 from zeroshot_al.sources.archives import read_torchvision
 from zeroshot_al.sources.canonical import RawImages, canonical_pool, fingerprint, pixel_digests
 from zeroshot_al.sources.cifar import read_cifar
+from zeroshot_al.sources.load import load_source
+from zeroshot_al.sources.params import DataParams
 from zeroshot_al.sources.published import Published, read_local_copy
 
 SHARED = Path(__file__).parents[3] / "shared" / "cifar10"

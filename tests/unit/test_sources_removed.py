@@ -5,10 +5,10 @@ import csv
 import pytest
 
 from unit.test_exports import NAMES
-from zeroshot_al.label_join import Problem
+from zeroshot_al.labels.label_join import Problem
 from zeroshot_al.sources.duplicates import Duplicate
 from zeroshot_al.sources.removed import read_removed, write_removed
-from zeroshot_al.spreadsheet import STARTS_A_FORMULA
+from zeroshot_al.sources.spreadsheet import STARTS_A_FORMULA
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.stage import run_stage
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.process.stage import run_stage
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pools import write_pool
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import write_csv, write_json, write_npy
-from zeroshot_al.pool import Pool
-from zeroshot_al.training_pool import first_picks, load_training_pool
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import write_csv, write_json, write_npy
+from zeroshot_al.base.pool import Pool
+from zeroshot_al.classifier.training_pool import first_picks, load_training_pool
 
 IDS = tuple(f"{i}.png" for i in range(6))
 ROWS = [("0.png", "train", "dog"), ("1.png", "test", "cat"), ("2.png", "train", "cat"),

@@ -3,10 +3,11 @@ import pytest
 
 from pools import write_pool
 from tiny_training import classifier_params, noise, tinted
-from zeroshot_al import trainings
-from zeroshot_al.files import read_json
-from zeroshot_al.pool import Pool, load_pool
-from zeroshot_al.trainings import coreset_chain, random_order, score_picks
+from zeroshot_al.base.files import read_json
+from zeroshot_al.base.pool import Pool, load_pool
+from zeroshot_al.classifier import trainings
+from zeroshot_al.classifier.trainings import random_order, score_picks
+from zeroshot_al.methods.coreset import coreset_chain
 
 N_TRAIN, N_TEST, BUDGETS, SEED = 60, 200, (12, 18, 24), 3
 PARAMS = classifier_params(steps=10, batch_size=8)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from zeroshot_al import user_files
-from zeroshot_al.errors import InputError, shown
+from zeroshot_al.base.errors import InputError, shown
+from zeroshot_al.base.files import expanded
+from zeroshot_al.sources import user_files
 from zeroshot_al.sources.folder import list_folder
-from zeroshot_al.spreadsheet import quote_cell, unquote_cell
-from zeroshot_al.user_files import expanded, open_regular, parse_table, read_text
+from zeroshot_al.sources.spreadsheet import quote_cell, unquote_cell
+from zeroshot_al.sources.user_files import open_regular, parse_table, read_text
 
 
 def refusal(function, *arguments):

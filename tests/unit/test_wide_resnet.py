@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.wide_resnet import WideResNet
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.engine.wide_resnet import WideResNet
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zeroshot_al._kcenter_distances import squared_distances
 from zeroshot_al.coverage.rows import squared_distances_of_pairs
 from zeroshot_al.coverage.sparse import Sparse, fixed_point
+from zeroshot_al.kcenter.distances import squared_distances
 
 TOLERANCE = 1e-4  # of a gain: what float32 may be off
 NOISE = 2.0**-20  # of the largest gain that there can be, likewise

@@ -25,10 +25,10 @@ from itertools import repeat
 import numpy as np
 import torch
 
-from zeroshot_al._kcenter_input import check_counts, check_device, check_indices
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.coverage.rows import centred_rows, check_weights
 from zeroshot_al.coverage.search import REPRESENTATIVE, Search
-from zeroshot_al.errors import InputError
+from zeroshot_al.kcenter.input import check_counts, check_device, check_indices
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zeroshot_al._kcenter_input import _canonical_chunk, check_embeddings
-from zeroshot_al.errors import InputError
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.kcenter.input import _canonical_chunk, check_embeddings
 
 _CHUNK_ELEMENTS = 1 << 20
 

@@ -6,8 +6,8 @@ from itertools import islice
 import numpy as np
 import torch
 
-from zeroshot_al._kcenter_distances import reference_arithmetic
 from zeroshot_al.coverage.dense import Dense
+from zeroshot_al.kcenter.distances import reference_arithmetic
 
 PAIRS_PER_POINT = 128  # pairs kept in memory: 16 bytes each
 CHECK_EVERY = 32  # picks, between two estimates of how many pairs are left

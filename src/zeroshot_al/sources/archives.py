@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zeroshot_al.errors import InputError
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources.canonical import RawImages
 
 TIMEOUT_S = 30.0  # without a byte; torchvision itself would wait for ever

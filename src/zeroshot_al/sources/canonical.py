@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zeroshot_al.pool import Pool
+from zeroshot_al.base.pool import Pool
 from zeroshot_al.sources.npy_rows import reorder_rows
 
 DIGEST_BYTES = hashlib.sha256().digest_size

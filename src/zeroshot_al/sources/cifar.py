@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zeroshot_al.errors import InputError
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources.archives import downloading, joined
 from zeroshot_al.sources.canonical import RawImages
 

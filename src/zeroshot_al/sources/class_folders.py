@@ -6,16 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import read_npy
-from zeroshot_al.pool import SPLITS, Pool
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import expanded, read_npy
+from zeroshot_al.base.pool import SPLITS, Pool
 from zeroshot_al.sources.canonical import canonical_rows
 from zeroshot_al.sources.folder import NOT_UTF8, leads_out, passed_over, printable
 from zeroshot_al.sources.ingest import Ingested
 from zeroshot_al.sources.npy_rows import keep_rows
 from zeroshot_al.sources.one_size import decode_to_one_size, refuse_all
 from zeroshot_al.sources.removed import write_rejected
-from zeroshot_al.user_files import expanded
 
 log = logging.getLogger(__name__)
 

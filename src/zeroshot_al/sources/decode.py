@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from zeroshot_al.user_files import open_regular
+from zeroshot_al.sources.user_files import open_regular
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF")  # JPEG stands for MPO as well
 # The largest photo sensors have 200 megapixels (16,320 x 12,240), and Pillow takes 4 bytes for

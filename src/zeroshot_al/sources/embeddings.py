@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.files import append_npy
-from zeroshot_al.pool import Pool
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import append_npy, expanded
+from zeroshot_al.base.pool import Pool
 from zeroshot_al.sources import duplicates
 from zeroshot_al.sources.duplicates import Duplicate
 from zeroshot_al.sources.id_files import labelled_ids, read_ids, without_excluded
 from zeroshot_al.sources.removed import write_removed
-from zeroshot_al.user_files import expanded, open_regular
+from zeroshot_al.sources.user_files import open_regular
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.user_files import expanded
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import expanded
 
 # By name, because a folder of photos holds thousands of other files, and each would be opened.
 IMAGE_SUFFIXES = frozenset(

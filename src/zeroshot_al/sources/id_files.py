@@ -4,9 +4,10 @@ import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from zeroshot_al.errors import InputError
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import expanded
 from zeroshot_al.sources.folder import Candidates
-from zeroshot_al.user_files import expanded, parse_table, read_text
+from zeroshot_al.sources.user_files import parse_table, read_text
 
 log = logging.getLogger(__name__)
 

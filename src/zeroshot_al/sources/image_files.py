@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.sources import DataParams
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import expanded
 from zeroshot_al.sources.id_files import read_paths
-from zeroshot_al.user_files import expanded
+from zeroshot_al.sources.params import DataParams
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,14 @@ from typing import Any, NoReturn
 import numpy as np
 from tqdm import tqdm
 
-from zeroshot_al.cores import n_cores
-from zeroshot_al.errors import InputError
-from zeroshot_al.interrupts import interrupts_deferred
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.process.cores import n_cores
+from zeroshot_al.process.interrupts import interrupts_deferred
+from zeroshot_al.process.workers import end_with_parent, end_workers
 from zeroshot_al.sources.canonical import DIGEST_BYTES
 from zeroshot_al.sources.decode import RejectedError, decode_image
 from zeroshot_al.sources.duplicates import Signatures, signatures
 from zeroshot_al.sources.npy_rows import create_npy
-from zeroshot_al.workers import end_with_parent, end_workers
 
 BLOCK_BYTES = 2**22  # of pixels that a worker holds before it writes them
 DATA_SIZE = "give the working resolution data.size_px"

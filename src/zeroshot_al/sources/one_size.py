@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from zeroshot_al.errors import InputError
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources.decode import RejectedError, decode_image
 from zeroshot_al.sources.ingest import DATA_SIZE, Due, Ingested, decode_files
 

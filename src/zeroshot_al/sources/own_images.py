@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from zeroshot_al.errors import InputError, shown
-from zeroshot_al.files import read_npy
-from zeroshot_al.pool import Pool
+from zeroshot_al.base.errors import InputError, shown
+from zeroshot_al.base.files import read_npy
+from zeroshot_al.base.pool import Pool
 from zeroshot_al.sources import duplicates
 from zeroshot_al.sources.duplicates import Duplicate, Signatures
 from zeroshot_al.sources.folder import Candidates

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zeroshot_al.errors import InputError
-from zeroshot_al.pool import Pool
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.pool import Pool
 from zeroshot_al.sources.archives import read_torchvision
 from zeroshot_al.sources.canonical import canonical_pool, fingerprint
 from zeroshot_al.sources.cifar import CIFAR10, CIFAR100, CifarArchive, read_cifar

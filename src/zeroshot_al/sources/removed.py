@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zeroshot_al.files import read_csv, write_csv
+from zeroshot_al.base.files import read_csv, write_csv
 from zeroshot_al.sources.duplicates import HEADER, Duplicate
-from zeroshot_al.spreadsheet import quote_cell, unquote_cell
+from zeroshot_al.sources.spreadsheet import quote_cell, unquote_cell
 
 REJECTED_HEADER = ("id", "reason")
 

@@ -1,0 +1,167 @@
+"""params.yaml, read strictly into frozen dataclasses: unknown and missing keys are errors.
+
+Each library module declares the dataclass of its own section; this file knows none of them, so
+that a new option of one stage does not make the others stale.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from zeroshot_al.base.errors import InputError
+
+T = typing.TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The keys at the top of params.yaml, which every profile shares."""
+
+    profile: str
+    budget: int
+    budgets: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+
+def load_experiment(path: str | Path = "params.yaml") -> Experiment:
+    """Read and check the profile's name, the budgets and the seeds.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown, missing or of the wrong type, if the budgets are not positive and
+        strictly increasing, or if a seed is negative or repeated.
+    """
+    document = _read(path)
+    experiment = _build(
+        Experiment,
+        {key: value for key, value in document.items() if key not in ("profiles", "ranks")},
+        str(path),
+    )
+    _active_profile(document, path)
+    if list(experiment.budgets) != sorted(set(experiment.budgets)) or not experiment.budgets:
+        raise InputError(
+            f"budgets {list(experiment.budgets)} must increase strictly; "
+            f"sort them and drop the repeated ones in {path}"
+        )
+    for budget in (experiment.budget, *experiment.budgets):
+        if budget <= 0:
+            raise InputError(f"budget {budget} must be at least 1; raise it in {path}")
+    if len(set(experiment.seeds)) != len(experiment.seeds) or not experiment.seeds:
+        raise InputError(f"seeds {list(experiment.seeds)} must be distinct; change them in {path}")
+    if min(experiment.seeds) < 0:
+        raise InputError(f"seed {min(experiment.seeds)} must not be negative; change it in {path}")
+    return experiment
+
+
+def load_ranks(path: str | Path = "params.yaml") -> int:
+    """Read the number of processes that share a stage's work on this machine.
+
+    Apart from `Experiment`: a matter of the machine, which makes no result stale.
+
+    Raises
+    ------
+    InputError
+        If it is missing or not a whole number of at least 1.
+    """
+    document = _read(path)
+    if "ranks" not in document:
+        raise InputError(f"missing key 'ranks' in {path}; add it, 1 is a plain process")
+    ranks = _convert(int, document["ranks"], "ranks", str(path))
+    if ranks < 1:
+        raise InputError(f"ranks {ranks} must be at least 1; raise it in {path}")
+    return ranks
+
+
+def load_section(section: str, cls: type[T], path: str | Path = "params.yaml") -> T:
+    """Read one section of the active profile into its dataclass.
+
+    Raises
+    ------
+    InputError
+        If the profile or a key is unknown, missing or of the wrong type.
+    """
+    profile, sections = _active_profile(_read(path), path)
+    if not isinstance(sections, dict) or section not in sections:
+        raise InputError(f"missing key {section!r} in profiles.{profile} of {path}; add it")
+    return _build(cls, sections[section], f"profiles.{profile}.{section} of {path}")
+
+
+def _active_profile(document: dict, path: str | Path) -> tuple[str, object]:
+    profile, profiles = document.get("profile"), document.get("profiles")
+    if not isinstance(profiles, dict) or not profiles:
+        raise InputError(f"profiles of {path} must hold one profile at least; restore it from git")
+    if not isinstance(profile, str) or profile not in profiles:
+        raise InputError(
+            f"profile {profile!r} does not exist; choose {_one_of(profiles)} in {path}"
+        )
+    return profile, profiles[profile]
+
+
+def _read(path: str | Path) -> dict:
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; run from the repository's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{path} must hold keys and values; restore it from git")
+    return document
+
+
+def _check_keys(expected: set[str], found: object, where: str) -> None:
+    if not isinstance(found, dict):
+        raise InputError(f"{where} must hold the keys {_one_of(expected, 'and')}")
+    for key in found:
+        if key not in expected:
+            close = difflib.get_close_matches(str(key), expected, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {_one_of(expected)}"
+            raise InputError(f"unknown key {key!r} in {where}; {hint}")
+    missing = sorted(expected - set(found))
+    if missing:
+        raise InputError(f"missing key {missing[0]!r} in {where}; add it")
+
+
+def _build(cls: type[T], values: object, where: str) -> T:
+    types_by_name = typing.get_type_hints(cls)
+    _check_keys(set(types_by_name), values, where)
+    return cls(**{name: _convert(kind, values[name], name, where)
+                  for name, kind in types_by_name.items()})  # fmt: skip
+
+
+def _convert(kind: object, value: object, name: str, where: str) -> object:
+    """Accept exactly the declared type; an int where a float is due is the one kindness."""
+    origin = typing.get_origin(kind)
+    if origin is tuple:
+        item = typing.get_args(kind)[0]
+        if isinstance(value, list):
+            return tuple(_convert(item, element, name, where) for element in value)
+    elif origin is typing.Literal:
+        if value in typing.get_args(kind):
+            return value
+        raise InputError(f"{name} {value!r} of {where} must be {_one_of(typing.get_args(kind))}")
+    elif origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _convert(typing.get_args(kind)[0], value, name, where)
+    elif dataclasses.is_dataclass(kind):
+        return _build(kind, value, f"{name} in {where}")
+    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is kind:
+        return value
+    expected = getattr(kind, "__name__", str(kind))
+    raise InputError(
+        f"{name} {value!r} of {where} is of the type {type(value).__name__}; give it as {expected}"
+    )
+
+
+def _one_of(names: typing.Iterable, word: str = "or") -> str:
+    *first, last = sorted(map(str, names)) or [""]
+    return f"{', '.join(first)} {word} {last}" if first else last

@@ -1,0 +1,224 @@
+"""The pool: every image of the experiment with its id, split and label, in one canonical order.
+
+On disk it is a directory with `images.npy` (uint8, n x h x w x 3) and `index.csv`
+(id, split, label), the train images first: one array, not 50,000 small files. A pool of the user's
+own images has no labels; `labelled.csv` (id) then lists what somebody has labelled elsewhere. A
+source may leave more files there: `rejected.csv`, `duplicates.csv`, `embeddings.npy`.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_npy, read_rows, write_csv, write_npy
+
+HEADER = ("id", "split", "label")
+LABELLED_HEADER = ("id",)
+SPLITS = ("train", "test")
+
+
+NO_LABELS = (
+    "the pool has no labels of its own, and this needs one for every image; give images in class "
+    "folders (data.source class_folders), or labels of the picks to train_budget (labels.file)"
+)
+
+
+# eq=False: comparing arrays with == gives no truth value.
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Images with their ids, splits and labels; row i of each describes `images[i]`.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_samples, height, width, 3), uint8
+        May be a read-only memory map.
+    ids, splits, labels : sequence of str, n_samples each
+        Ids are unique, splits are "train" then "test", labels are class names: all of them, or
+        none and then empty strings.
+    classes : tuple of str, optional
+        The sorted class names; taken from the labels when left out. Empty without labels.
+    labelled : sequence of str, optional
+        Ids of train images that are labelled already, wherever their labels are kept; None for a
+        source that knows nothing of the kind.
+
+    Raises
+    ------
+    InputError
+        If shapes, lengths, the splits' order or the ids' uniqueness do not hold, if some images
+        have a label and others none, or if a labelled id is no train image's.
+    """
+
+    images: np.ndarray
+    ids: Sequence[str]
+    splits: Sequence[str]
+    labels: Sequence[str]
+    classes: tuple[str, ...] = ()
+    labelled: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if not self.classes:
+            object.__setattr__(self, "classes", tuple(sorted(set(self.labels) - {""})))
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the images have labels, which training and probing need."""
+        return bool(self.classes)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there are pixels; a pool of ready-made embeddings has none."""
+        return self.images.size > 0
+
+    @cached_property
+    def n_train(self) -> int:
+        """Number of train images; they are the rows 0 to n_train - 1."""
+        return sum(split == "train" for split in self.splits)
+
+    @property
+    def train_images(self) -> np.ndarray:
+        """View of shape (n_train, height, width, 3), uint8; an InputError where there are none."""
+        self._require_images()
+        return self.images[: self.n_train]
+
+    @property
+    def test_images(self) -> np.ndarray:
+        """View of shape (n_samples - n_train, height, width, 3), uint8, likewise."""
+        self._require_images()
+        return self.images[self.n_train :]
+
+    @property
+    def train_ids(self) -> Sequence[str]:
+        """The n_train ids of the train images."""
+        return self.ids[: self.n_train]
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """Indices into `classes` of shape (n_train,), int64; an InputError without labels."""
+        return self._class_indices[: self.n_train]
+
+    @property
+    def test_labels(self) -> np.ndarray:
+        """Indices into `classes` of shape (n_samples - n_train,), int64, likewise."""
+        return self._class_indices[self.n_train :]
+
+    @cached_property
+    def labelled_indices(self) -> np.ndarray:
+        """Sorted pool indices of the images labelled already, int64; often empty."""
+        wanted = set(self.labelled or ())
+        return np.array([i for i, name in enumerate(self.ids) if name in wanted], dtype=np.int64)
+
+    def _require_images(self) -> None:
+        if not self.has_images:
+            raise InputError(
+                "the pool has no images, only embeddings; choose another data.source to train on it"
+            )
+
+    @cached_property
+    def _class_indices(self) -> np.ndarray:
+        if not self.is_labelled:
+            raise InputError(NO_LABELS)
+        index_of = {name: index for index, name in enumerate(self.classes)}
+        return np.array([index_of[label] for label in self.labels], dtype=np.int64)
+
+
+def _check(pool: Pool) -> None:
+    images = pool.images
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+        raise InputError(
+            f"images of shape {images.shape} and type {images.dtype} "
+            "must be uint8 of shape n x height x width x 3"
+        )
+    for name in ("ids", "splits", "labels"):
+        if len(getattr(pool, name)) != len(images):
+            raise InputError(f"{len(getattr(pool, name))} {name} do not match {len(images)} images")
+    unknown = set(pool.splits) - set(SPLITS)
+    if unknown:
+        raise InputError(f"split {min(unknown, key=str)!r} must be 'train' or 'test'")
+    n_train = sum(split == "train" for split in pool.splits)
+    if n_train == 0:
+        raise InputError("the pool holds no train image")
+    if "test" in pool.splits[:n_train]:
+        raise InputError("the train images must come before the test images")
+    if len(set(pool.ids)) != len(pool.ids):
+        seen: set[str] = set()
+        repeated = next(name for name in pool.ids if name in seen or seen.add(name))
+        raise InputError(f"the id {repeated!r} stands for two images")
+    if "" in pool.labels and set(pool.labels) != {""}:
+        raise InputError(
+            f"the image {pool.ids[pool.labels.index('')]!r} has no label and others have; "
+            "give a label to all or to none"
+        )
+    strangers = set(pool.labelled or ()) - set(pool.ids[:n_train])
+    if strangers:
+        raise InputError(f"the labelled id {min(strangers)!r} is not among the train images")
+    if pool.classes and not set(pool.labels) <= set(pool.classes):
+        raise InputError(
+            f"label {min(set(pool.labels) - set(pool.classes))!r} is not among the classes"
+        )
+
+
+def load_pool(directory: str | Path = "data/pool", *, needs_labels: bool = False) -> Pool:
+    """Read a pool; the images are a read-only memory map.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or truncated, or they do not agree; if labels are needed and absent.
+    """
+    directory = Path(directory)
+    images = read_npy(directory / "images.npy", memory_map=True)
+    ids, splits, labels = [], [], []
+    labelled = None
+    for name, split, label in read_rows(directory / "index.csv", HEADER):
+        ids.append(name)
+        splits.append(sys.intern(split))  # one string for all that are equal
+        labels.append(sys.intern(label))
+    if (directory / "labelled.csv").exists():
+        labelled = tuple(name for (name,) in read_rows(directory / "labelled.csv", LABELLED_HEADER))
+    try:
+        pool = Pool(images, tuple(ids), tuple(splits), tuple(labels), labelled=labelled)
+    except InputError as error:
+        raise InputError(f"{directory} is not a whole pool: {error}; run download anew") from None
+    if needs_labels and not pool.is_labelled:
+        raise InputError(NO_LABELS)
+    return pool
+
+
+def save_pool(pool: Pool, directory: Path) -> None:
+    """Write a pool's files into a directory that is new, beside what its source left there.
+
+    An `images.npy` that the source left there is the pool's: it is not written a second time. To
+    replace a pool whole or not at all, give what `replaced_directory` yields.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    if not (directory / "images.npy").exists():
+        # In C order always: numpy.save would keep another order and so write other bytes.
+        write_npy(directory / "images.npy", np.ascontiguousarray(pool.images))
+    rows = zip(pool.ids, pool.splits, pool.labels, strict=True)
+    write_csv(directory / "index.csv", HEADER, rows)
+    if pool.labelled is not None:
+        rows = ((pool.ids[index],) for index in pool.labelled_indices)
+        write_csv(directory / "labelled.csv", LABELLED_HEADER, rows)
+
+
+def check_budgets(budgets: Iterable[int], n_train: int) -> None:
+    """Check that every budget can be spent on a pool of n_train images.
+
+    Raises
+    ------
+    InputError
+        If a budget is below 1 or above n_train.
+    """
+    for budget in budgets:
+        if budget < 1:
+            raise InputError(f"budget {budget} must be at least 1; raise it in params.yaml")
+        if budget > n_train:
+            raise InputError(
+                f"budget {budget} exceeds the pool of {n_train}; lower it in params.yaml"
+            )

@@ -1,0 +1,1 @@
+"""The classifier that spends the labels: models, views, trainings side by side."""

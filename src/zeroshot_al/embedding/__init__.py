@@ -1,0 +1,1 @@
+"""Embeddings of the pool by an encoder, and how good they are."""

@@ -1,0 +1,1 @@
+"""What all trainings share: networks, batches, schedules, checkpoints, several ranks."""

@@ -1,0 +1,1 @@
+"""The labels that annotators brought, joined to the pool."""

@@ -1,0 +1,184 @@
+"""From annotators' answers to labels for training and test, with a report of all that was left."""
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from zeroshot_al.base.errors import InputError, shown
+from zeroshot_al.labels.label_files import Answer
+from zeroshot_al.labels.label_join import MISSING, PROBLEMS, IdFinder, Problem, join_labels
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelsParams:
+    """Section `labels`.
+
+    Parameters
+    ----------
+    file : str or None
+        As for `label_files.read_answers`; None for a pool that has labels of its own.
+    test_root : str or None
+        Folder of labelled test images, in a folder a class; None tests on a part of the labels.
+    held_out : float
+        That part, between 0 and 1.
+    classes : tuple of str or None
+        Names that a label may have; None takes the test folders' names, or any where there is no
+        test folder.
+    seed : int
+        Of the choice of that part.
+    """
+
+    file: str | None
+    test_root: str | None
+    held_out: float
+    classes: tuple[str, ...] | None
+    seed: int
+
+
+def check_usable(labels: Mapping[str, str], problems: Sequence[Problem], file: str) -> None:
+    """Check that a classifier can be trained on what is left.
+
+    Raises
+    ------
+    InputError
+        If no label can be used, or all are of one class.
+    """
+    if not labels:
+        first = problems[0] if problems else Problem("", "", "it holds none")
+        raise InputError(
+            f"no label in {file} can be used; the first: {first.id!r} {first.problem} "
+            f"({first.detail}); ids are written as in data/annotate/order.csv"
+        )
+    found = set(labels.values())
+    if len(found) == 1:
+        raise InputError(
+            f"all {len(labels)} usable labels in {file} are of the class {found.pop()!r}; "
+            "a classifier needs two classes at least"
+        )
+
+
+def missing_picks(order: Sequence[str], labels: Collection[str], method: str) -> list[Problem]:
+    """List the picks without a label before the last one that has one.
+
+    Parameters
+    ----------
+    order : sequence of str
+        Ids by rank.
+    labels : collection of str
+        Ids that have one.
+    method : str
+    """
+    ranks = [rank for rank, name in enumerate(order) if name in labels]
+    return [
+        Problem(order[rank], MISSING, f"rank {rank} of {method}")
+        for rank in range(max(ranks, default=0))
+        if order[rank] not in labels
+    ]
+
+
+def hold_out(ids: Collection[str], fraction: float, seed: int) -> set[str]:
+    """Choose a part of the ids for the test, at random and at least one.
+
+    By a hash of each id: most of what was held out stays so when labels are added.
+
+    Raises
+    ------
+    InputError
+        If nothing is left to train on, or the fraction is none.
+    """
+    if not 0 < fraction < 1:
+        raise InputError(f"labels.held_out {fraction} must be between 0 and 1; change it")
+    n_held = max(1, round(fraction * len(ids)))
+    if n_held >= len(ids):
+        raise InputError(
+            f"{len(ids)} labels cannot be parted into training and test; label more images"
+        )
+    by_hash = sorted(ids, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
+    return set(by_hash[:n_held])
+
+
+@dataclass(frozen=True)
+class LabelledPicks:
+    """What the labels come to.
+
+    Parameters
+    ----------
+    labels : dict of str to str
+        By id of the pool.
+    problems : list of Problem
+    rows : list of tuple
+        Id, split and label: the pool's in its order, then the test folder's.
+    tested_on : str
+        What the test is, in words.
+    """
+
+    labels: dict[str, str]
+    problems: list[Problem]
+    rows: list[tuple[str, str, str]]
+    tested_on: str
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """Usable labels by class."""
+        return dict(Counter(self.labels.values()))
+
+
+def label_pool(
+    answers: Sequence[Answer], ids: Sequence[str], finder: IdFinder, order: Sequence[str],
+    method: str, test: Mapping[str, str], bad_tests: Sequence[Problem], params: LabelsParams,
+) -> LabelledPicks:  # fmt: skip
+    """Join answers to a pool, and part them into training and test.
+
+    Parameters
+    ----------
+    answers : sequence of Answer
+    ids : sequence of str
+        Of the pool's train images.
+    finder : IdFinder
+    order : sequence of str
+        The ids that were to be labelled, by rank.
+    method : str
+        Whose order that is.
+    test : mapping of str to str
+        Labels of a test folder; empty without one.
+    bad_tests : sequence of Problem
+        What was left out of it.
+    params : LabelsParams
+
+    Raises
+    ------
+    InputError
+        If too few labels can be used, or the test folder has a class that no label may have.
+    """
+    classes = params.classes
+    if classes is None:
+        classes = tuple(test.values()) or None
+    elif not set(test.values()) <= set(classes):
+        stranger = min(set(test.values()) - set(classes))
+        raise InputError(
+            f"the class {stranger!r} of {params.test_root} is not among labels.classes; "
+            "add it there, or take its folder away"
+        )
+    classes = None if classes is None else frozenset(classes)
+    labels, problems = join_labels(answers, finder, classes)
+    check_usable(labels, problems, params.file)
+    held = set() if test else hold_out(labels, params.held_out, params.seed)
+    problems += [*missing_picks(order, labels, method), *bad_tests]
+    problems.sort(key=lambda problem: PROBLEMS.index(problem.problem))
+    rows = [
+        (name, "test" if name in held else "train", labels[name]) for name in ids if name in labels
+    ]
+    rows += [(name, "test", label) for name, label in test.items()]
+    tested_on = (
+        f"{len(test):,} images of {params.test_root}" if test else f"{len(held):,} held-out labels"
+    )
+    found = LabelledPicks(labels, problems, rows, tested_on)
+    classes = ", ".join(f"{n} {name}" for name, n in sorted(found.class_counts.items()))
+    kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(p.problem for p in problems).items())
+    log.info("%d usable labels: %s; the test: %s", len(labels), shown(classes), tested_on)
+    log.info("reported in report.csv: %s", kinds or "nothing")
+    return found

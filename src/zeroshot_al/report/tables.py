@@ -1,0 +1,153 @@
+"""The results in words and tables: plain text for a terminal, Markdown for the README."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from zeroshot_al.report.curves import (
+    Accuracies,
+    count_seeds,
+    mean_and_sd,
+    mean_over_budgets,
+    paired_differences,
+    summarise,
+)
+from zeroshot_al.report.methods import BASELINE, METHODS
+
+FEATURES = {
+    "moco": "MoCo-v2",
+    "simclr": "SimCLR",
+    "pretrained": "existing model",
+    "pixels": "raw pixels",
+}
+LABELS = {method.name: method.label for method in METHODS}
+
+
+def plain_table(accuracies: Accuracies) -> str:
+    """Lay out accuracy in percent by budget and method for a terminal, in ASCII."""
+    shown = _shown(accuracies)
+    header = ["labels", *(LABELS[name] for name in shown)]
+    rows = [
+        [f"{budget:,}", *(_cell(by_method.get(name), " +- ") for name in shown)]
+        for budget, by_method in sorted(accuracies.items())
+    ]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = ["   ".join(map(str.rjust, row, widths)) for row in [header, *rows]]
+    seeds = count_seeds(accuracies)
+    of = f"mean +- standard deviation of {seeds}" if seeds != "1 seed" else seeds
+    return "\n".join([f"Test accuracy in %, {of}:", "", *lines])
+
+
+def compare_with_random(accuracies: Accuracies) -> list[str]:
+    """Tell each method's difference to random over all budgets, and its 95% interval, in points."""
+    return [
+        f"{LABELS[method]}: {_difference(differences)}"
+        for method, differences in mean_over_budgets(accuracies).items()
+    ]
+
+
+def markdown_results(accuracies: Accuracies) -> str:
+    """Tables of accuracy, the best mean of each row in bold, and of the paired differences."""
+    seeds = count_seeds(accuracies)
+    of = f"mean ± standard deviation of {seeds}" if seeds != "1 seed" else seeds
+    shown = _shown(accuracies)
+    others = [name for name in shown if name != BASELINE]
+    differences = [
+        [f"{budget:,}", *(_difference(found.get(name)) for name in others)]
+        for budget, by_method in sorted(accuracies.items())
+        if (found := paired_differences(by_method))
+    ]
+    return "\n\n".join(
+        [
+            f"Test accuracy in %, {of}; the best mean of each row in bold:",
+            _markdown_table(
+                ["labels", *(LABELS[name] for name in shown)],
+                [_bold_row(item, shown) for item in sorted(accuracies.items())],
+            ),
+            "Difference to Random in percentage points, paired by seed and averaged over the "
+            f"budgets, with Student's 95% intervals ({seeds}; each encoder was trained once, so "
+            "its own spread is not in them):",
+            "\n".join(f"- {line}" for line in compare_with_random(accuracies)),
+            "<details><summary>The same difference at each budget</summary>",
+            _markdown_table(["labels", *(LABELS[name] for name in others)], differences),
+            "</details>",
+        ]
+    )
+
+
+def markdown_linear_eval(linear_eval: Mapping[str, Mapping[str, float]]) -> str:
+    """Table of the linear probe's and kNN's test accuracy in percent for each kind of features.
+
+    Parameters
+    ----------
+    linear_eval : mapping of str to mapping of str to float
+        Fractions under "linear" and "knn", by the names in `FEATURES`.
+    """
+    rows = [
+        [label, f"{100 * linear_eval[name]['linear']:.1f}", f"{100 * linear_eval[name]['knn']:.1f}"]
+        for name, label in FEATURES.items()
+        if name in linear_eval
+    ]
+    table = _markdown_table(["frozen features", "linear layer", "kNN"], rows)
+    return (
+        f"Linear evaluation of the encoders, trained without labels, test accuracy in %:\n\n{table}"
+    )
+
+
+def provenance_line(provenance: Mapping | None) -> str:
+    """Tell what the numbers were made with and how long that took.
+
+    Parameters
+    ----------
+    provenance : mapping or None
+        profile, hardware, torch, seeds, and stage_minutes by stage; None when it was not kept.
+    """
+    if provenance is None:
+        return "Profile, hardware and time of this run were not recorded."
+    minutes = provenance["stage_minutes"]
+    stages = ", ".join(f"{stage} {spent:.0f}" for stage, spent in minutes.items())
+    return (
+        f"Profile `{provenance['profile']}`; seeds {', '.join(map(str, provenance['seeds']))}; "
+        f"{provenance['hardware']}; PyTorch {provenance['torch']}; "
+        f"{sum(minutes.values()):.0f} minutes in all ({stages})."
+    )
+
+
+def _cell(runs: Mapping[int, float] | None, plus_minus: str) -> str:
+    if not runs:
+        return "-"
+    mean, sd = mean_and_sd(runs.values())
+    return f"{100 * mean:.1f}" + ("" if sd is None else f"{plus_minus}{100 * sd:.1f}")
+
+
+def _shown(accuracies: Accuracies) -> list[str]:
+    """Return the methods that any budget holds: those that were active, and the baselines."""
+    return [name for name in LABELS if any(name in runs for runs in accuracies.values())]
+
+
+def _bold_row(
+    item: tuple[int, Mapping[str, Mapping[int, float]]], methods: Sequence[str]
+) -> list[str]:
+    budget, by_method = item
+    # Compared as shown: of two cells that read the same, one alone in bold would mislead.
+    shown = {name: f"{100 * mean_and_sd(runs.values())[0]:.1f}" for name, runs in by_method.items()}
+    best = max(shown.values(), key=float)
+    cells = [_cell(by_method.get(name), " ± ") for name in methods]
+    return [f"{budget:,}"] + [
+        f"**{cell}**" if shown.get(name) == best else cell
+        for name, cell in zip(methods, cells, strict=True)
+    ]
+
+
+def _difference(differences: Mapping[int, float] | None) -> str:
+    if not differences:
+        return "-"
+    found = summarise(differences)
+    if found["sd"] is None:
+        return f"{100 * found['mean']:+.2f}"
+    return "{:+.2f} ({:+.2f} to {:+.2f})".format(
+        *(100 * found[key] for key in ("mean", "low", "high"))
+    )
+
+
+def _markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    align = [":---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [header, align, *rows])

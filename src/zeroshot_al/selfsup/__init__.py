@@ -1,0 +1,1 @@
+"""Pretraining of an encoder without labels: views, the loop, the encoder and its file."""

@@ -1,0 +1,35 @@
+"""Section `data` of the params."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class DataParams:
+    """Section `data`: the source, and what goes with the user's own images.
+
+    Parameters
+    ----------
+    source : str
+        `folder` (any nesting, no labels), `csv` and `embeddings` are the user's own, unlabelled;
+        `class_folders` are labelled.
+    root : str or None
+        See `load.ROOTS`; None for published data and digits.
+    size_px : int or None
+        Working resolution of `folder`, `csv` and `class_folders`; None where all images have one
+        size already.
+    ids : str or None
+        File with the ids of `embeddings`.
+    labelled, exclude : str or None
+        Files of ids that are labelled already, and of ids to leave out.
+    """
+
+    source: Literal[
+        "cifar10", "cifar100", "svhn", "fashion_mnist", "digits", "class_folders", "folder", "csv",
+        "embeddings",
+    ]  # fmt: skip
+    root: str | None
+    size_px: int | None = None
+    ids: str | None = None
+    labelled: str | None = None
+    exclude: str | None = None
