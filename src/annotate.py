@@ -10,12 +10,12 @@ Paper   not in it: what comes after its order
 from dataclasses import replace
 
 from zeroshot_al._kcenter_input import canonical_rows, check_fits
-from zeroshot_al.annotation import AnnotateParams, make_picks, write_exports
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import atomic_path, read_npy, replaced_directory
-from zeroshot_al.gallery import render_gallery
+from zeroshot_al.gallery.annotation import AnnotateParams, make_picks, write_exports
+from zeroshot_al.gallery.overview import make_overview
+from zeroshot_al.gallery.page import render_gallery
 from zeroshot_al.orders import choose_order
-from zeroshot_al.overview import make_overview
 from zeroshot_al.params import load_experiment, load_section
 from zeroshot_al.pool import load_pool
 from zeroshot_al.sources import DataParams

@@ -9,9 +9,9 @@ Paper   not in it: its pool is labelled beforehand
 
 from pathlib import Path
 
-from zeroshot_al.annotation import AnnotateParams
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import replaced_directory, write_csv, write_json
+from zeroshot_al.gallery.annotation import AnnotateParams
 from zeroshot_al.label_files import read_answers
 from zeroshot_al.label_join import REPORT_HEADER, IdFinder
 from zeroshot_al.labelled_folder import read_labelled_folder

@@ -73,10 +73,10 @@ OVERVIEW = """
 from dataclasses import replace
 import sklearn.cluster, sklearn.decomposition, sklearn.manifold
 from zeroshot_al._kcenter_input import canonical_rows
-from zeroshot_al.annotation import AnnotateParams, make_picks
+from zeroshot_al.gallery.annotation import AnnotateParams, make_picks
 from zeroshot_al.files import read_npy
-from zeroshot_al.gallery import render_gallery
-from zeroshot_al.overview import make_overview
+from zeroshot_al.gallery.page import render_gallery
+from zeroshot_al.gallery.overview import make_overview
 from zeroshot_al.pool import load_pool
 from zeroshot_al.sources.removed import read_removed
 """

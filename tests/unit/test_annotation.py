@@ -10,9 +10,9 @@ from PIL import Image
 
 import annotate
 from pools import write_pool
-from zeroshot_al.annotation import file_name
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import read_csv, write_csv, write_npy
+from zeroshot_al.gallery.annotation import file_name
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources.removed import read_removed

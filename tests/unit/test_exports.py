@@ -4,7 +4,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from zeroshot_al.exports import (
+from zeroshot_al.files import read_csv, write_csv
+from zeroshot_al.gallery.exports import (
     LABEL_CONFIG,
     ORDER_HEADER,
     Pick,
@@ -14,7 +15,6 @@ from zeroshot_al.exports import (
     order_rows,
     plain_list,
 )
-from zeroshot_al.files import read_csv, write_csv
 from zeroshot_al.spreadsheet import quote_cell, unquote_cell
 
 # In an order that no sorting gives.

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unit.test_coverage import make_rows
+from unit.test_covering_radii import make_rows
 from unit.test_exports import NAMES
-from zeroshot_al._gallery_parts import thumbnail
-from zeroshot_al.annotation import AnnotateParams, make_picks
-from zeroshot_al.charts import nice_ceiling, shade, shade_limits, ticks
-from zeroshot_al.gallery import render_gallery
+from zeroshot_al.gallery._parts import thumbnail
+from zeroshot_al.gallery.annotation import AnnotateParams, make_picks
+from zeroshot_al.gallery.charts import nice_ceiling, shade, shade_limits, ticks
+from zeroshot_al.gallery.overview import make_overview
+from zeroshot_al.gallery.page import render_gallery
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.overview import make_overview
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources.removed import Removed
 

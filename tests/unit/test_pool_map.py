@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from unit.test_coverage import make_rows
-from zeroshot_al import pool_map
+from unit.test_covering_radii import make_rows
 from zeroshot_al._kcenter_input import canonical_rows
-from zeroshot_al.pool_map import count_clusters, map_pool
+from zeroshot_al.gallery import pool_map
+from zeroshot_al.gallery.pool_map import count_clusters, map_pool
 
 
 def test_the_map_shows_the_first_picks_and_is_the_same_again(monkeypatch):

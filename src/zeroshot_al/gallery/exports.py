@@ -60,7 +60,7 @@ class Pick:
     duplicates : tuple of str
         Ids of the images that were removed from the pool as copies of this one.
     outlier_score : float
-        As `coverage.outlier_scores`.
+        As `covering_radii.outlier_scores`.
     """
 
     rank: int

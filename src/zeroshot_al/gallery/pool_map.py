@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zeroshot_al.coverage import BLOCK, sample_indices
+from zeroshot_al.gallery.covering_radii import BLOCK, sample_indices
 
 FIRST_SHOWN = 200  # picks that are on the map whatever is drawn
 PERPLEXITY = 30

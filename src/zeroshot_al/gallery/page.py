@@ -13,12 +13,12 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from zeroshot_al._gallery_assets import SCRIPT, STYLE
-from zeroshot_al._gallery_import import import_section
-from zeroshot_al._gallery_parts import image_tag, percent, table
-from zeroshot_al._gallery_pool import clusters_section, coverage_section, map_section
-from zeroshot_al.exports import Pick
-from zeroshot_al.overview import Overview
+from zeroshot_al.gallery._assets import SCRIPT, STYLE
+from zeroshot_al.gallery._import import import_section
+from zeroshot_al.gallery._parts import image_tag, percent, table
+from zeroshot_al.gallery._pool import clusters_section, coverage_section, map_section
+from zeroshot_al.gallery.exports import Pick
+from zeroshot_al.gallery.overview import Overview
 
 N_FIRST, N_LAST, N_ISOLATED = 48, 24, 24
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from zeroshot_al.pool_map import PoolMap
+from zeroshot_al.gallery.pool_map import PoolMap
 
 WIDTH, HEIGHT = 440, 290  # of the curve; text of 12.5 units stays readable 350 pixels wide
 LEFT, RIGHT, TOP, BOTTOM = 40, 26, 14, 44

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from zeroshot_al.coverage import nearest_earlier, outlier_scores
 from zeroshot_al.errors import InputError
-from zeroshot_al.exports import (
+from zeroshot_al.files import atomic_path, write_csv, write_json
+from zeroshot_al.gallery.covering_radii import nearest_earlier, outlier_scores
+from zeroshot_al.gallery.exports import (
     LABEL_CONFIG,
     ORDER_HEADER,
     Pick,
@@ -20,7 +21,6 @@ from zeroshot_al.exports import (
     order_rows,
     plain_list,
 )
-from zeroshot_al.files import atomic_path, write_csv, write_json
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources.decode import RejectedError, upright_size_px
 from zeroshot_al.sources.image_files import ImageFiles

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zeroshot_al.annotation import AnnotateParams
-from zeroshot_al.coverage import covering_radii, find_knee
-from zeroshot_al.exports import Pick
+from zeroshot_al.gallery.annotation import AnnotateParams
+from zeroshot_al.gallery.covering_radii import covering_radii, find_knee
+from zeroshot_al.gallery.exports import Pick
+from zeroshot_al.gallery.pool_map import Clusters, PoolMap, count_clusters, map_pool
 from zeroshot_al.methods import METHODS
 from zeroshot_al.pool import Pool
-from zeroshot_al.pool_map import Clusters, PoolMap, count_clusters, map_pool
 from zeroshot_al.sources.image_files import ImageFiles
 from zeroshot_al.sources.removed import Removed
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from zeroshot_al._gallery_parts import image_tag, percent
-from zeroshot_al.charts import map_chart, radius_chart, shade_limits
-from zeroshot_al.overview import Overview
+from zeroshot_al.gallery._parts import image_tag, percent
+from zeroshot_al.gallery.charts import map_chart, radius_chart, shade_limits
+from zeroshot_al.gallery.overview import Overview
 
 
 def coverage_section(view: Overview) -> str:

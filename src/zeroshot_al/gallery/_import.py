@@ -3,8 +3,8 @@
 import shlex
 from html import escape
 
-from zeroshot_al._gallery_parts import code_block
-from zeroshot_al.overview import Overview
+from zeroshot_al.gallery._parts import code_block
+from zeroshot_al.gallery.overview import Overview
 
 TRAIN = (
     "<h3>And then</h3>"
