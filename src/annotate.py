@@ -7,14 +7,13 @@ Params  budget, profiles.<profile>.{annotate, data}
 Paper   not in it: what comes after its order
 """
 
-from dataclasses import replace
-
 from zeroshot_al._kcenter_input import canonical_rows, check_fits
 from zeroshot_al.errors import InputError
 from zeroshot_al.files import atomic_path, read_npy, replaced_directory
 from zeroshot_al.gallery.annotation import AnnotateParams, make_picks, write_exports
 from zeroshot_al.gallery.overview import make_overview
 from zeroshot_al.gallery.page import render_gallery
+from zeroshot_al.methods import METHODS
 from zeroshot_al.orders import choose_order
 from zeroshot_al.params import load_experiment, load_section
 from zeroshot_al.pool import load_pool
@@ -33,18 +32,18 @@ def main() -> None:
     removed = read_removed("data/pool")
     chosen = choose_order(params.method, "data/orders", pool.train_ids)
     method, order, radii = chosen.method, chosen.picks, chosen.radii
-    params = replace(params, method=method)
     if budget > len(order):
         raise InputError(
             f"budget {budget} exceeds the {len(order)} picks of data/orders/{method}.csv; "
-            "lower it in params.yaml, or run kcenter_order anew if it was longer"
+            "lower it in params.yaml, or run kcenter_order again if it was longer"
         )
     embeddings = read_npy(f"data/embeddings/{method}.npy", memory_map=True)
     check_fits(*embeddings.shape)
     rows = canonical_rows(embeddings[: pool.n_train])
     files = image_files(data, pool.train_ids)
     picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, files)
-    overview = make_overview(pool, rows, order, radii, picks, removed, params, files)
+    label = next(entry.label for entry in METHODS if entry.name == method)
+    overview = make_overview(label, pool, rows, radii, picks, removed, params, files)
     written = files is None and params.write_images
     with replaced_directory("data/annotate") as directory:
         write_exports(

@@ -10,7 +10,7 @@ from zeroshot_al.gallery.covering_radii import (
     outlier_scores,
     sample_indices,
 )
-from zeroshot_al.gallery.overview import order_curve
+from zeroshot_al.gallery.curve import order_curve
 from zeroshot_al.kcenter import kcenter_order
 
 

@@ -35,6 +35,7 @@ def make_picks(names=NAMES):
     return [
         Pick(
             rank=rank,
+            index=rank,
             id=name,
             name=name,
             path=f"/photos/{name}",

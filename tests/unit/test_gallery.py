@@ -15,11 +15,10 @@ from PIL import Image
 
 from unit.test_covering_radii import make_rows
 from unit.test_exports import NAMES
-from zeroshot_al.gallery._parts import thumbnail
 from zeroshot_al.gallery.annotation import AnnotateParams, make_picks
 from zeroshot_al.gallery.charts import nice_ceiling, shade, shade_limits, ticks
 from zeroshot_al.gallery.overview import make_overview
-from zeroshot_al.gallery.page import render_gallery
+from zeroshot_al.gallery.page import render_gallery, thumbnail
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.pool import Pool
 from zeroshot_al.sources.removed import Removed
@@ -51,7 +50,8 @@ def make_page(height=16, budget=BUDGET):
     params = AnnotateParams("simclr", True, 5, 4, 3, 50, 0)
     radii = np.asarray(found.radius)
     picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, None)
-    return render_gallery(make_overview(pool, rows, order, radii, picks, removed, params, None))
+    overview = make_overview("SimCLR", pool, rows, radii, picks, removed, params, None)
+    return render_gallery(overview)
 
 
 class Page(HTMLParser):
@@ -184,7 +184,7 @@ def test_ticks_are_round_and_reach_the_top():
 def test_every_rank_has_a_shade(budget):
     limits = shade_limits(budget)
     assert limits == sorted(set(limits))
-    shades = [shade(rank, budget) for rank in range(budget)]
+    shades = [shade(rank, limits) for rank in range(budget)]
     assert shades == sorted(shades)
     assert (shades[0], set(shades) <= {0, 1, 2, 3}) == (0, True)
 

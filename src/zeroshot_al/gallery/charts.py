@@ -1,138 +1,94 @@
-"""The gallery's two drawings as inline SVG: their colours are the page's, in light and in dark."""
+"""Coordinates of the gallery's two drawings; the templates draw them as inline SVG."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from zeroshot_al.gallery.curve import RadiusCurve
+from zeroshot_al.gallery.exports import Pick
 from zeroshot_al.gallery.pool_map import PoolMap
 
-WIDTH, HEIGHT = 440, 290  # of the curve; text of 12.5 units stays readable 350 pixels wide
-LEFT, RIGHT, TOP, BOTTOM = 40, 26, 14, 44
-MAP_SIZE = 1000
-N_SHADES = 4  # of the ranks on the map
 
+class RadiusChart:
+    """Scales of the drawing of the covering radius: from labels and radii to units of the SVG.
 
-def radius_chart(
-    counts: Sequence[int],
-    radii: np.ndarray,
-    random_counts: Sequence[int],
-    random_radii: np.ndarray,
-    knee: int | None,
-) -> str:
-    """Draw the covering radius against the number of labels, beside that of random orders.
-
-    Parameters
-    ----------
-    counts : sequence of int, length n_counts
-    radii : ndarray of shape (n_counts,), float64
-    random_counts : sequence of int, length n_random_counts
-    random_radii : ndarray of shape (n_random, n_random_counts), float64
-        Drawn as the mean and the range.
-    knee : int or None
-        The suggested number of labels, one of `counts`.
+    Text of 12.5 units stays readable where the drawing is 350 pixels wide.
     """
-    top = nice_ceiling(max(float(radii.max()), float(random_radii.max())))
-    right = max(counts[-1], 2)
 
-    def x(count: float) -> float:
-        return LEFT + (count - 1) / (right - 1) * (WIDTH - LEFT - RIGHT)
+    width, height = 440, 290
+    left, right, top, bottom = 40, 414, 14, 246  # edges of the plot
 
-    def y(radius: float) -> float:
-        return HEIGHT - BOTTOM - radius / top * (HEIGHT - TOP - BOTTOM)
+    def __init__(self, curve: RadiusCurve) -> None:
+        self.last_count = max(curve.counts[-1], 2)
+        self.largest_radius = nice_ceiling(max(curve.radii.max(), curve.random_radii.max()))
+        self.radius_ticks = ticks(self.largest_radius)
+        self.count_ticks = [
+            int(count) for count in ticks(self.last_count) if count >= 1 and count.is_integer()
+        ]
 
-    parts = []
-    for radius in ticks(top):
-        parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(radius):.1f}" '
-            f'y2="{y(radius):.1f}"/><text x="{LEFT - 8}" y="{y(radius) + 4:.1f}" '
-            f'text-anchor="end">{radius:g}</text>'
+    def x(self, count: int) -> float:
+        """Place of a number of labels."""
+        share = (count - 1) / (self.last_count - 1)
+        return round(self.left + share * (self.right - self.left), 1)
+
+    def y(self, radius: float) -> float:
+        """Place of a covering radius."""
+        share = float(radius) / self.largest_radius
+        return round(self.bottom - share * (self.bottom - self.top), 1)
+
+    def points(self, counts: Sequence[int], radii: np.ndarray) -> str:
+        """Places of a line's points, as SVG lists them."""
+        return " ".join(
+            f"{self.x(count)},{self.y(radius)}" for count, radius in zip(counts, radii, strict=True)
         )
-    for count in ticks(right):
-        if count >= 1:
-            parts.append(
-                f'<text x="{x(count):.1f}" y="{HEIGHT - BOTTOM + 18}" '
-                f'text-anchor="middle">{count:,.0f}</text>'
-            )
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(
-        f'<text x="{middle:.0f}" y="{HEIGHT - 6}" text-anchor="middle">images labelled</text>'
-    )
-    low, high, mean = random_radii.min(axis=0), random_radii.max(axis=0), random_radii.mean(axis=0)
-    across = [x(count) for count in random_counts]
-    outline = [
-        *zip(across, map(y, high), strict=True),
-        *reversed(list(zip(across, map(y, low), strict=True))),
-    ]
-    parts.append(f'<polygon class="band" points="{_points(outline)}"/>')
-    line = zip(across, map(y, mean), strict=True)
-    parts.append(f'<polyline class="random" points="{_points(line)}"/>')
-    line = zip(map(x, counts), map(y, radii), strict=True)
-    parts.append(f'<polyline class="order" points="{_points(line)}"/>')
-    if knee is not None:
-        at, level = x(knee), y(float(radii[list(counts).index(knee)]))
-        side = "end" if at > WIDTH / 2 else "start"
-        shift = -8 if side == "end" else 8
-        parts.append(
-            f'<line class="knee" x1="{at:.1f}" x2="{at:.1f}" y1="{level:.1f}" '
-            f'y2="{HEIGHT - BOTTOM}"/><circle class="knee-dot" cx="{at:.1f}" cy="{level:.1f}" '
-            f'r="5"/><text class="strong" x="{at + shift:.1f}" y="{HEIGHT - BOTTOM - 10}" '
-            f'text-anchor="{side}">flattens at {knee:,}</text>'
-        )
-    label = "Covering radius against the number of labelled images, of the order and of random"
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
-        f"{''.join(parts)}</svg>"
-    )
 
 
-def map_chart(pool_map: PoolMap, order: Sequence[int]) -> str:
-    """Draw the pool as dots, the picks over it, dark for early ones.
+class MapChart:
+    """Places of the map's dots.
 
-    Parameters
+    Attributes
     ----------
-    pool_map : PoolMap
-    order : sequence of int, length budget
-        Pool indices by rank.
+    others : list of tuple
+        x and y of each image that is not picked.
+    picked : list of tuple
+        Rank, x, y and shade of each pick: the first picks last, so that they lie on top.
+    shade_limits : list of int
+        Number of picks up to which each shade goes.
     """
-    rank_of = {int(index): rank for rank, index in enumerate(order)}
-    edge = 14
-    pool, picked = [], []
-    for index, place in zip(pool_map.indices.tolist(), pool_map.places, strict=True):
-        cx, cy = (round(edge + float(p) * (MAP_SIZE - 2 * edge)) for p in (place[0], 1 - place[1]))
-        if index in rank_of:
-            picked.append((rank_of[index], cx, cy))
-        else:
-            pool.append(f'<circle cx="{cx}" cy="{cy}" r="5"/>')
-    # The first picks last, so that they lie on top.
-    dots = [
-        f'<circle class="q{shade(rank, len(order))}" data-rank="{rank}" cx="{cx}" cy="{cy}" '
-        f'r="{9 - shade(rank, len(order))}"/>'
-        for rank, cx, cy in sorted(picked, reverse=True)
-    ]
-    label = f"Map of {len(pool_map.indices):,} images of the pool, {len(picked):,} of them picked"
-    return (
-        f'<svg viewBox="0 0 {MAP_SIZE} {MAP_SIZE}" role="img" aria-label="{label}">'
-        f'<g class="pool">{"".join(pool)}</g><g id="picked">{"".join(dots)}</g></svg>'
-    )
+
+    size, edge = 1000, 14
+
+    def __init__(self, pool_map: PoolMap, picks: Sequence[Pick]) -> None:
+        limits = shade_limits(len(picks))
+        rank_of = {pick.index: pick.rank for pick in picks}
+        self.others, self.picked = [], []
+        for index, (right, up) in zip(pool_map.indices.tolist(), pool_map.places, strict=True):
+            x, y = (round(self.edge + s * (self.size - 2 * self.edge)) for s in (right, 1 - up))
+            if index in rank_of:
+                self.picked.append((rank_of[index], x, y, shade(rank_of[index], limits)))
+            else:
+                self.others.append((x, y))
+        self.picked.sort(reverse=True)
+        self.shade_limits = [limit for limit in limits if limit <= len(picks)]
 
 
 def shade_limits(budget: int) -> list[int]:
     """Number of picks up to which each shade goes: a hundredth, a tenth, a third, all."""
     limits = [math.ceil(budget * share) for share in (0.01, 0.1, 1 / 3, 1)]
-    return [max(limit, place + 1) for place, limit in enumerate(limits)][:N_SHADES]
+    return [max(limit, place + 1) for place, limit in enumerate(limits)]
 
 
-def shade(rank: int, budget: int) -> int:
+def shade(rank: int, limits: Sequence[int]) -> int:
     """Shade of a rank, 0 for the earliest."""
-    return next((s for s, limit in enumerate(shade_limits(budget)) if rank < limit), N_SHADES - 1)
+    return sum(rank >= limit for limit in limits)
 
 
 def ticks(top: float) -> list[float]:
     """Round values from 0 to `top`, four to seven of them."""
     step = 10 ** math.floor(math.log10(top / 4))
     step *= next(factor for factor in (1, 2, 5, 10) if top / (step * factor) <= 6)
-    return [round(i * step, 10) for i in range(math.floor(top / step + 1e-9) + 1)]
+    return [round(float(i * step), 10) for i in range(math.floor(top / step + 1e-9) + 1)]
 
 
 def nice_ceiling(value: float) -> float:
@@ -141,7 +97,3 @@ def nice_ceiling(value: float) -> float:
         return 1.0
     marks = ticks(value)
     return marks[-1] if marks[-1] >= value else round(marks[-1] + marks[1], 10)
-
-
-def _points(line: Iterable[tuple[float, float]]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
