@@ -7,16 +7,17 @@ Params  budget, profiles.<profile>.{annotate, data, order}
 Paper   not in it: what comes after its order
 """
 
-from zeroshot_al.annotation import AnnotateParams, make_picks, write_exports
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path, read_npy, replaced_directory
 from zeroshot_al.base.params import load_experiment, load_section
 from zeroshot_al.base.pool import load_pool
-from zeroshot_al.gallery import render_gallery
+from zeroshot_al.gallery.annotation import AnnotateParams, make_picks, write_exports
+from zeroshot_al.gallery.overview import make_overview
+from zeroshot_al.gallery.page import render_gallery
 from zeroshot_al.kcenter.input import canonical_rows, check_fits
 from zeroshot_al.orders import OrderParams, choose_order
-from zeroshot_al.overview import make_overview
 from zeroshot_al.process.stage import run_stage
+from zeroshot_al.report.methods import METHODS
 from zeroshot_al.sources.image_files import image_files
 from zeroshot_al.sources.params import DataParams
 from zeroshot_al.sources.removed import read_removed
@@ -34,14 +35,15 @@ def main() -> None:
     if budget > len(order):
         raise InputError(
             f"budget {budget} exceeds the {len(order)} picks of data/orders/{method}.csv; "
-            "lower it in params.yaml, or run kcenter_order anew if it was longer"
+            "lower it in params.yaml, or run kcenter_order again if it was longer"
         )
     embeddings = read_npy(f"data/embeddings/{method}.npy", memory_map=True)
     check_fits(*embeddings.shape)
     rows = canonical_rows(embeddings[: pool.n_train])
     files = image_files(data, pool.train_ids)
     picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, files)
-    overview = make_overview(pool, rows, order, radii, picks, removed, params, files, method)
+    label = next(entry.label for entry in METHODS if entry.name == method)
+    overview = make_overview(label, pool, rows, radii, picks, removed, params, files)
     written = files is None and params.write_images
     with replaced_directory("data/annotate") as directory:
         write_exports(

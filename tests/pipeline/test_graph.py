@@ -10,10 +10,10 @@ import yaml
 
 import kcenter_order
 from pipeline.first_party import SRC, first_party_files
-from zeroshot_al.annotation import AnnotateParams
 from zeroshot_al.base.params import load_experiment, load_ranks, load_section
 from zeroshot_al.classifier.classifier import ClassifierParams
 from zeroshot_al.embedding.probe import EmbedParams
+from zeroshot_al.gallery.annotation import AnnotateParams
 from zeroshot_al.labels.labelling import LabelsParams
 from zeroshot_al.methods.moco import MocoParams
 from zeroshot_al.methods.simclr import SimclrParams

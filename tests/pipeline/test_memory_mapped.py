@@ -74,10 +74,10 @@ OVERVIEW = """
 from dataclasses import replace
 import sklearn.cluster, sklearn.decomposition, sklearn.manifold
 from zeroshot_al.kcenter.input import canonical_rows
-from zeroshot_al.annotation import AnnotateParams, make_picks
+from zeroshot_al.gallery.annotation import AnnotateParams, make_picks
 from zeroshot_al.base.files import read_npy
-from zeroshot_al.gallery import render_gallery
-from zeroshot_al.overview import make_overview
+from zeroshot_al.gallery.page import render_gallery
+from zeroshot_al.gallery.overview import make_overview
 from zeroshot_al.base.pool import load_pool
 from zeroshot_al.sources.removed import read_removed
 """
@@ -89,7 +89,7 @@ rows = canonical_rows(read_npy("embeddings.npy", memory_map=True))
 params = AnnotateParams(True, 10, 4, 1, 100, 0)
 order, radii = range(300), np.linspace(1, 0.5, 300)
 picks = make_picks(pool, rows, order, radii, removed, params, None)
-overview = make_overview(pool, rows, order, radii, picks, removed, params, None, "simclr")
+overview = make_overview("SimCLR", pool, rows, radii, picks, removed, params, None)
 assert len(render_gallery(overview)) > 10_000
 """
 # K-center and the gallery hold the canonical rows, as large as the embeddings' file: what they may

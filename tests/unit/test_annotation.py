@@ -10,10 +10,10 @@ from PIL import Image
 
 import annotate
 from pools import write_pool
-from zeroshot_al.annotation import file_name
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_csv, write_csv, write_npy
-from zeroshot_al.base.pool import Pool
+from zeroshot_al.base.pool import Pool, write_pool
+from zeroshot_al.gallery.annotation import file_name
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.sources.removed import read_removed
 from zeroshot_al.sources.spreadsheet import unquote_cell
@@ -21,8 +21,8 @@ from zeroshot_al.sources.spreadsheet import unquote_cell
 ROOT = Path(__file__).parents[2]
 N_TRAIN, BUDGET = 40, 25
 HOSTILE = ["=cmd().png", "<script>alert(1)</script>.png", "a b/été & co.jpg", "'-1.png"]
-FILES = {"order.csv", "list.txt", "label_studio.json", "label_studio_config.xml", "manifest.jsonl",
-         "fiftyone.json", "gallery.html"}  # fmt: skip
+FILES = {"order.csv", "list.txt", "label_studio.json", "label_studio_config.xml"}
+FILES |= {"manifest.jsonl", "fiftyone.json", "gallery.html"}
 
 
 def make_workspace(root, ids, **annotate_params):
@@ -141,8 +141,11 @@ def test_duplicates_rejected_and_labelled_images_are_told(workspace):
     root, order = workspace
     labelled = order[BUDGET:][:2]
     kept = order[3]
-    write_csv(root / "data/pool/duplicates.csv", ["id", "duplicate_of", "kind", "distance"],
-              [("copy-1", kept, "exact", "0"), ("like-1", order[4], "near", "3")])  # fmt: skip
+    write_csv(
+        root / "data/pool/duplicates.csv",
+        ["id", "duplicate_of", "kind", "distance"],
+        [("copy-1", kept, "exact", "0"), ("like-1", order[4], "near", "3")],
+    )
     write_csv(root / "data/pool/rejected.csv", ["id", "reason"], [("<b>broken", "no image")])
     write_csv(root / "data/pool/labelled.csv", ["id"], [(name,) for name in labelled])
     annotate.main()

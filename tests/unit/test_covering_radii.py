@@ -1,18 +1,17 @@
 import numpy as np
 import pytest
 
-import zeroshot_al.covering_radii as radii_module
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.covering_radii import (
+from zeroshot_al.gallery.covering_radii import (
     covering_radii,
     find_knee,
     nearest_earlier,
     outlier_scores,
     sample_indices,
 )
+from zeroshot_al.gallery.curve import order_curve
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.kcenter.input import canonical_rows
-from zeroshot_al.overview import order_curve
 
 
 def make_rows(n_samples=300, n_dims=6, seed=0):
@@ -33,7 +32,7 @@ def distances(rows):
 @pytest.mark.parametrize("block", [7, 1024])
 @pytest.mark.parametrize("n_given", [0, 1, 40])
 def test_nearest_earlier_is_that_of_a_plain_loop(monkeypatch, block, n_given):
-    monkeypatch.setattr(radii_module, "BLOCK", block)
+    monkeypatch.setattr("zeroshot_al.gallery.covering_radii.BLOCK", block)
     rows = make_rows()
     between = distances(rows)
     sequence = np.random.default_rng(1).permutation(len(rows))[:150]
@@ -59,9 +58,9 @@ def test_nearest_earlier_is_at_the_radius_of_the_order():
 @pytest.mark.parametrize("given", [[], [3, 50, 200]])
 def test_covering_radii_are_those_of_all_distances(monkeypatch, block, given):
     # Small numbers, so that points are ruled out by few witnesses and long before the end.
-    monkeypatch.setattr(radii_module, "BLOCK", block)
-    monkeypatch.setattr(radii_module, "FIRST_CENTRES", 4)
-    monkeypatch.setattr(radii_module, "WITNESSES", 3)
+    monkeypatch.setattr("zeroshot_al.gallery.covering_radii.BLOCK", block)
+    monkeypatch.setattr("zeroshot_al.gallery.covering_radii.FIRST_CENTRES", 4)
+    monkeypatch.setattr("zeroshot_al.gallery.covering_radii.WITNESSES", 3)
     rows = make_rows()
     between = distances(rows)
     for seed in range(5):
@@ -96,7 +95,7 @@ def test_covering_radii_refuses_bad_counts(counts):
 
 @pytest.mark.parametrize("block", [7, 1024])
 def test_outlier_scores_are_the_mean_of_the_nearest_distances(monkeypatch, block):
-    monkeypatch.setattr(radii_module, "BLOCK", block)
+    monkeypatch.setattr("zeroshot_al.gallery.covering_radii.BLOCK", block)
     rows = make_rows()
     rows[10] = rows[11]  # a copy is a neighbour at distance 0; the point itself is none
     indices = np.random.default_rng(2).permutation(len(rows))[:90]
@@ -109,7 +108,7 @@ def test_outlier_scores_are_the_mean_of_the_nearest_distances(monkeypatch, block
 def test_a_large_pool_s_outliers_are_found_in_a_sample(monkeypatch):
     rows = make_rows(n_samples=2000)
     exact = outlier_scores(rows, range(2000), 5, 0)
-    monkeypatch.setattr(radii_module, "REFERENCE_POINTS", 500)
+    monkeypatch.setattr("zeroshot_al.gallery.covering_radii.REFERENCE_POINTS", 500)
     sampled = outlier_scores(rows, range(2000), 5, 0)
     assert (sampled >= exact - 1e-6).all()
     assert (sampled > exact + 1e-3).any()

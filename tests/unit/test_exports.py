@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from zeroshot_al.base.files import read_csv, write_csv
-from zeroshot_al.exports import (
+from zeroshot_al.gallery.exports import (
     LABEL_CONFIG,
     ORDER_HEADER,
     Pick,
@@ -19,22 +19,48 @@ from zeroshot_al.sources.spreadsheet import quote_cell, unquote_cell
 
 # In an order that no sorting gives.
 NAMES = [
-    "z/last.jpg", "<script>alert(1)</script>.png", "=cmd|' /C calc'!A0.png", "+1.png", "-2+3.png",
-    "@SUM(1).png", "\tx.png", "'quoted.png", "''twice.png", "a,b\"c.png", "two\nlines.png",
-    '"begins with a quote.png', "\uff1dfull.png", "ünï/日本.webp", "100% of #1?&d=x.png", "a b.png",
-    '"><img src=x onerror=alert(1)>.png', "javascript:alert(1).png", "\u202egpj.exe.png",
+    "z/last.jpg",
+    "<script>alert(1)</script>.png",
+    "=cmd|' /C calc'!A0.png",
+    "+1.png",
+    "-2+3.png",
+    "@SUM(1).png",
+    "\tx.png",
+    "'quoted.png",
+    "''twice.png",
+    'a,b"c.png',
+    "two\nlines.png",
+    '"begins with a quote.png',
+    "\uff1dfull.png",
+    "ünï/日本.webp",
+    "100% of #1?&d=x.png",
+    "a b.png",
+    '"><img src=x onerror=alert(1)>.png',
+    "javascript:alert(1).png",
+    "\u202egpj.exe.png",
     "x\r=1.png",
-    "../x.png", "</script><script>alert(2)</script>.png", "&lt;b&gt;.png", "-rf.png", "\u00a0.png",
-    "<img src=x onerror=document.title='evil'>.png", "\"><svg onload=document.title='evil'>.png",
-    "</title><svg onload=alert(3)>.png", "<!--.png", "'onmouseover='alert(4)'.png",
-    "no-extension", "dots.in.name.tar.png", ".hidden.png", "a/first.jpg",
-]  # fmt: skip
+    "../x.png",
+    "</script><script>alert(2)</script>.png",
+    "&lt;b&gt;.png",
+    "-rf.png",
+    "\u00a0.png",
+    "<img src=x onerror=document.title='evil'>.png",
+    "\"><svg onload=document.title='evil'>.png",
+    "</title><svg onload=alert(3)>.png",
+    "<!--.png",
+    "'onmouseover='alert(4)'.png",
+    "no-extension",
+    "dots.in.name.tar.png",
+    ".hidden.png",
+    "a/first.jpg",
+]
 
 
 def make_picks(names=NAMES):
     return [
         Pick(
             rank=rank,
+            index=rank,
             id=name,
             name=name,
             path=f"/photos/{name}",

@@ -15,17 +15,16 @@ from PIL import Image
 
 from unit.test_covering_radii import make_rows
 from unit.test_exports import NAMES
-from zeroshot_al._gallery_parts import thumbnail
-from zeroshot_al.annotation import AnnotateParams, make_picks
 from zeroshot_al.base.pool import Pool
-from zeroshot_al.charts import nice_ceiling, shade, shade_limits, ticks
-from zeroshot_al.gallery import render_gallery
+from zeroshot_al.gallery.annotation import AnnotateParams, make_picks
+from zeroshot_al.gallery.charts import nice_ceiling, shade, shade_limits, ticks
+from zeroshot_al.gallery.overview import make_overview
+from zeroshot_al.gallery.page import render_gallery, thumbnail
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.overview import make_overview
 from zeroshot_al.sources.removed import Removed
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-                None)  # fmt: skip
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 BUDGET = 60
 SECTIONS = ["first", "isolated", "last", "coverage", "map", "clusters", "removed", "import"]
 VOID = {"meta", "link", "img", "input", "br"}
@@ -42,18 +41,14 @@ def make_page(height=16, budget=BUDGET):
     found = kcenter_order(rows, len(rows), n_initial=1, seed=0)
     rest = [index for index in found.order if index >= len(NAMES)]
     order = [*range(len(NAMES)), *rest]
-    removed = Removed(
-        [{"id": f"copy of {NAMES[1]}", "duplicate_of": NAMES[1], "kind": "exact",
-          "distance": "0"}] * 30,
-        [],
-        [{"id": "<img src=x onerror=alert(1)>", "reason": "\"broken\""}],
-    )  # fmt: skip
-    params = AnnotateParams(True, 5, 4, 3, 50, 0)
+    copy = {"id": f"copy of {NAMES[1]}", "duplicate_of": NAMES[1], "kind": "exact", "distance": "0"}
+    rejected = {"id": "<img src=x onerror=alert(1)>", "reason": '"broken"'}
+    removed = Removed([copy] * 30, [], [rejected])
+    params = AnnotateParams("simclr", True, 5, 4, 3, 50, 0)
     radii = np.asarray(found.radius)
     picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, None)
-    return render_gallery(
-        make_overview(pool, rows, order, radii, picks, removed, params, None, "simclr")
-    )
+    overview = make_overview("SimCLR", pool, rows, radii, picks, removed, params, None)
+    return render_gallery(overview)
 
 
 class Page(HTMLParser):
@@ -182,11 +177,18 @@ def test_ticks_are_round_and_reach_the_top():
     assert nice_ceiling(0) == 1
 
 
+@pytest.mark.parametrize("budget", [1, 2])
+def test_a_tiny_budget_has_a_page(budget):
+    text = make_page(budget=budget).split('aria-label="Covering radius')[1].split("</svg>")[0]
+    counts = re.findall(r'text-anchor="middle">(\d+)<', text)
+    assert counts == ["1", "2"]
+
+
 @pytest.mark.parametrize("budget", [1, 2, 3, 60, 20_000])
 def test_every_rank_has_a_shade(budget):
     limits = shade_limits(budget)
     assert limits == sorted(set(limits))
-    shades = [shade(rank, budget) for rank in range(budget)]
+    shades = [shade(rank, limits) for rank in range(budget)]
     assert shades == sorted(shades)
     assert (shades[0], set(shades) <= {0, 1, 2, 3}) == (0, True)
 
@@ -196,12 +198,10 @@ def test_every_rank_has_a_shade(budget):
 def test_chromium_draws_the_page(page, tmp_path, width):
     file = tmp_path / "gallery.html"
     file.write_text(page, encoding="utf-8")
-    command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", "--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}",
-        f"--window-size={width},900",
-    ]  # fmt: skip
+    options = "headless no-sandbox disable-gpu disable-quic no-first-run hide-scrollbars"
+    options += " disable-background-networking disable-component-update disable-sync"
+    command = [CHROMIUM, *(f"--{option}" for option in options.split())]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900"]
     done = subprocess.run(
         [*command, "--dump-dom", file.as_uri()], capture_output=True, check=True, timeout=120
     )
@@ -212,10 +212,8 @@ def test_chromium_draws_the_page(page, tmp_path, width):
     assert dom.count("<script>") == 1
     assert f"<title>What to label first: {BUDGET} of 300 images</title>" in dom
     shot = tmp_path / "page.png"
-    subprocess.run(
-        [*command, f"--screenshot={shot}", file.as_uri()],
-        capture_output=True, check=True, timeout=120,
-    )  # fmt: skip
+    command += [f"--screenshot={shot}", file.as_uri()]
+    subprocess.run(command, capture_output=True, check=True, timeout=120)
     with Image.open(shot) as image:
         pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
     colours, counts = np.unique(pixels, axis=0, return_counts=True)

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from unit.test_covering_radii import make_rows
-from zeroshot_al import pool_map
+from zeroshot_al.gallery import pool_map
+from zeroshot_al.gallery.pool_map import count_clusters, map_pool
 from zeroshot_al.kcenter.input import canonical_rows
-from zeroshot_al.pool_map import count_clusters, map_pool
 
 
 def test_the_map_shows_the_first_picks_and_is_the_same_again(monkeypatch):
-    monkeypatch.setattr(pool_map, "FIRST_SHOWN", 30)
+    monkeypatch.setattr(pool_map, "N_FIRST", 30)
     rows = make_rows()
     picks = np.random.default_rng(0).permutation(300)[:120]
     found = map_pool(rows, picks, 100, 0)

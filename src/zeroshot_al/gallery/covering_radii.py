@@ -95,32 +95,32 @@ def covering_radii(
         )
     centres = rows[np.asarray(sequence[: counts[-1]], dtype=np.int64)]
     similarity = np.full(len(rows), -np.inf, dtype=np.float32)  # to the nearest centre so far
-    alive = np.arange(len(rows))
+    undecided = np.arange(len(rows))
     if len(given):
-        _compare(rows, alive, similarity, rows[np.asarray(given, dtype=np.int64)])
+        _compare(rows, undecided, similarity, rows[np.asarray(given, dtype=np.int64)])
     stops = sorted({*counts, min(FIRST_CENTRES, counts[-1])})
     found, done = {}, 0
     for stop in stops:
-        _compare(rows, alive, similarity, centres[done:stop])
+        _compare(rows, undecided, similarity, centres[done:stop])
         done = stop
-        found[stop] = similarity[alive].min()
+        found[stop] = similarity[undecided].min()
         # What the farthest points now will have come to by the last centre.
-        far = alive[np.argsort(similarity[alive], kind="stable")[:WITNESSES]]
+        far = undecided[np.argsort(similarity[undecided], kind="stable")[:WITNESSES]]
         final = similarity[far]
         for start in range(stop, len(centres), BLOCK):
             final = np.maximum(final, (rows[far] @ centres[start : start + BLOCK].T).max(axis=1))
         # The bound is loosened by float32's noise: block shapes may change the last digits.
-        alive = alive[similarity[alive] <= final.min() + 1e-5]
+        undecided = undecided[similarity[undecided] <= final.min() + 1e-5]
     radii = np.sqrt(np.clip(2 - 2 * np.array([found[count] for count in counts], float), 0, 4))
     return np.minimum.accumulate(radii)
 
 
 def _compare(
-    rows: np.ndarray, alive: np.ndarray, similarity: np.ndarray, centres: np.ndarray
+    rows: np.ndarray, undecided: np.ndarray, similarity: np.ndarray, centres: np.ndarray
 ) -> None:
-    """Raise `similarity` of the points `alive` to that of their nearest centre, in place."""
-    for start in range(0, len(alive), BLOCK):
-        block = alive[start : start + BLOCK]
+    """Raise `similarity` of the points `undecided` to that of their nearest centre, in place."""
+    for start in range(0, len(undecided), BLOCK):
+        block = undecided[start : start + BLOCK]
         points = rows[block]
         for first in range(0, len(centres), BLOCK):
             found = (points @ centres[first : first + BLOCK].T).max(axis=1)

@@ -24,8 +24,14 @@ from urllib.parse import quote
 from zeroshot_al.sources.spreadsheet import quote_cell
 
 ORDER_HEADER = (
-    "rank", "id", "path", "radius", "nearest_earlier", "duplicate_group", "outlier_score",
-)  # fmt: skip
+    "rank",
+    "id",
+    "path",
+    "radius",
+    "nearest_earlier",
+    "duplicate_group",
+    "outlier_score",
+)
 LABEL_CONFIG = """\
 <View>
   <Image name="image" value="$image"/>
@@ -45,6 +51,8 @@ class Pick:
     ----------
     rank : int
         From 0.
+    index : int
+        Of the image in the pool.
     id : str
         The pool's id.
     name : str
@@ -64,6 +72,7 @@ class Pick:
     """
 
     rank: int
+    index: int
     id: str
     name: str
     path: str
@@ -81,11 +90,15 @@ def order_rows(picks: Sequence[Pick]) -> Iterator[tuple]:
     It is empty where nothing was removed.
     """
     for pick in picks:
-        group = pick.id if pick.duplicates else ""
         yield (
-            pick.rank, quote_cell(pick.id), quote_cell(pick.path), f"{pick.radius:.9g}",
-            quote_cell(pick.nearest_earlier), quote_cell(group), f"{pick.outlier_score:.6g}",
-        )  # fmt: skip
+            pick.rank,
+            quote_cell(pick.id),
+            quote_cell(pick.path),
+            f"{pick.radius:.9g}",
+            quote_cell(pick.nearest_earlier),
+            quote_cell(pick.id if pick.duplicates else ""),
+            f"{pick.outlier_score:.6g}",
+        )
 
 
 def plain_list(picks: Sequence[Pick]) -> str:
@@ -111,13 +124,9 @@ def label_studio_tasks(picks: Sequence[Pick], folder: str) -> list[dict]:
     folder : str
         The images' folder, relative to `LOCAL_FILES_DOCUMENT_ROOT`, which must lie above it.
     """
+    address = "/data/local-files/?d="
     return [
-        {
-            "data": {
-                "image": f"/data/local-files/?d={quote(f'{folder}/{pick.name}', safe='/')}",
-                **_fields(pick),
-            }
-        }
+        {"data": {"image": address + quote(f"{folder}/{pick.name}"), **_fields(pick)}}
         for pick in picks
     ]
 
@@ -127,13 +136,12 @@ def cvat_manifest(picks: Sequence[Pick]) -> str:
     lines: list[dict] = [{"version": "1.1"}, {"type": "images"}]
     for pick in picks:
         extension = PurePosixPath(pick.name).suffix
-        width, height = pick.size_px
         lines.append(
             {
                 "name": pick.name.removesuffix(extension),
                 "extension": extension,
-                "width": width,
-                "height": height,
+                "width": pick.size_px[0],
+                "height": pick.size_px[1],
                 "meta": {"related_images": []},
             }
         )
@@ -154,15 +162,12 @@ def fiftyone_dataset(picks: Sequence[Pick], name: str) -> dict:
         "media_type": "image",
         "num_samples": len(picks),
         "info": {"order": "samples stand in the order of annotation; sort by rank to restore it"},
-        "samples": [
-            {"filepath": pick.name, "tags": [], **_fields(pick)}
-            for pick in picks
-        ],
-    }  # fmt: skip
+        "samples": [{"filepath": pick.name, "tags": [], **_fields(pick)} for pick in picks],
+    }
 
 
 def _fields(pick: Pick) -> dict[str, object]:
-    """Give what every tool gets to know of a pick. JSON has no infinity: null stands for it.
+    """Fields of a pick for every tool. JSON has no infinity: null stands for it.
 
     `image_id`, because both tools keep `id` for their own, Label Studio in its short exports.
     """

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zeroshot_al.covering_radii import BLOCK, sample_indices
+from zeroshot_al.gallery.covering_radii import BLOCK, sample_indices
 
-FIRST_SHOWN = 200  # picks that are on the map whatever is drawn
+N_FIRST = 200  # picks that are on the map whatever is drawn
 PERPLEXITY = 30
 MAP_STEPS = 500  # of t-SNE: more move little, and cost most of the stage
 MAP_DIMS = 50  # principal components that t-SNE sees
@@ -23,14 +23,14 @@ CLUSTER_SAMPLE = 10_000  # points that the cluster centres are learned from
 
 @dataclass(frozen=True, eq=False)
 class PoolMap:
-    """Places of some of the pool's images in the unit square.
+    """Places of some images of the pool in the unit square.
 
     Parameters
     ----------
-    indices : ndarray of shape (n_shown,), int64
+    indices : ndarray of shape (n_points,), int64
         Pool indices.
-    places : ndarray of shape (n_shown, 2), float64
-        In [0, 1]; near places tell of similar images, far ones and directions tell nothing.
+    places : ndarray of shape (n_points, 2), float64
+        In [0, 1]. Near places mean similar images; directions and far distances mean nothing.
     """
 
     indices: np.ndarray
@@ -53,6 +53,16 @@ class Clusters:
     pick_counts: np.ndarray
     typical: list[list[int]]
 
+    @property
+    def pool_shares(self) -> np.ndarray:
+        """Share of the pool in each."""
+        return self.pool_counts / self.pool_counts.sum()
+
+    @property
+    def pick_shares(self) -> np.ndarray:
+        """Share of the picks in each."""
+        return self.pick_counts / self.pick_counts.sum()
+
 
 def map_pool(rows: np.ndarray, picks: Sequence[int], n_points: int, seed: int) -> PoolMap:
     """Lay out the first picks and a random sample of the pool by t-SNE, from PCA's start.
@@ -73,20 +83,20 @@ def map_pool(rows: np.ndarray, picks: Sequence[int], n_points: int, seed: int) -
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    first = np.asarray(picks[: min(FIRST_SHOWN, n_points)], dtype=np.int64)
+    first = np.asarray(picks[: min(N_FIRST, n_points)], dtype=np.int64)
     drawn = sample_indices(len(rows), n_points, seed)
     others = np.setdiff1d(drawn, first)
     others = others[sample_indices(len(others), n_points - len(first), seed)]
     indices = np.sort(np.concatenate([first, others]))
-    shown = rows[indices]
+    points = rows[indices]
     if len(indices) < 5:
         places = np.stack([np.arange(len(indices)), np.zeros(len(indices))], axis=1)
     else:
         # One thread: sums by several threads differ from run to run, and the layout with them.
         with threadpool_limits(1):
-            n_components = min(MAP_DIMS, shown.shape[1], len(shown))
-            reduced = PCA(n_components, svd_solver="full").fit_transform(shown)
-            perplexity = min(PERPLEXITY, (len(shown) - 1) / 3)
+            n_components = min(MAP_DIMS, points.shape[1], len(points))
+            reduced = PCA(n_components, svd_solver="full").fit_transform(points)
+            perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
             places = TSNE(
                 2,
                 perplexity=perplexity,

@@ -11,8 +11,8 @@ from PIL import Image
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path, write_csv, write_json
 from zeroshot_al.base.pool import Pool
-from zeroshot_al.covering_radii import nearest_earlier, outlier_scores
-from zeroshot_al.exports import (
+from zeroshot_al.gallery.covering_radii import nearest_earlier, outlier_scores
+from zeroshot_al.gallery.exports import (
     LABEL_CONFIG,
     ORDER_HEADER,
     Pick,
@@ -88,40 +88,47 @@ def make_picks(
         If one of the files cannot be read.
     """
     ids = pool.train_ids
-    copies: dict[str, list[str]] = {}
+    copies_of: dict[str, list[str]] = {}
     for copy, kept in removed.kept_for.items():
-        copies.setdefault(kept, []).append(copy)
+        copies_of.setdefault(kept, []).append(copy)
     labelled = pool.labelled_indices
-    earlier = nearest_earlier(rows, [*labelled, *order], len(labelled)).tolist()
+    nearest = nearest_earlier(rows, [*labelled, *order], len(labelled)).tolist()
     scores = outlier_scores(rows, order, params.n_neighbours, params.seed)
     height, width = pool.images.shape[1:3]
-    digits = len(str(len(order) - 1))
+    n_digits = len(str(len(order) - 1))
     picks = []
     for rank, index in enumerate(order):
-        name, path, size_px = ids[index], "", (width, height)
+        image_id = ids[index]
+        name, path, size_px = image_id, "", (width, height)
         if files is not None:
-            path, name = files.paths[name], files.name(name)
+            name, path = files.name(image_id), files.paths[image_id]
             size_px = _size_px(path)
         elif params.write_images:
-            name = path = f"{IMAGES}/{file_name(rank, digits, name)}"
-        near = earlier[rank]
+            name = path = f"{IMAGES}/{file_name(rank, n_digits, image_id)}"
         picks.append(
             Pick(
-                rank, ids[index], name, path, size_px, float(radii[rank]),
-                "" if near < 0 else ids[near], tuple(copies.get(ids[index], ())),
-                float(scores[rank]),
+                rank=rank,
+                index=int(index),
+                id=image_id,
+                name=name,
+                path=path,
+                size_px=size_px,
+                radius=float(radii[rank]),
+                nearest_earlier="" if nearest[rank] < 0 else ids[nearest[rank]],
+                duplicates=tuple(copies_of.get(image_id, ())),
+                outlier_score=float(scores[rank]),
             )
-        )  # fmt: skip
+        )
     return picks
 
 
-def file_name(rank: int, digits: int, name: str) -> str:
+def file_name(rank: int, n_digits: int, name: str) -> str:
     """Name a file after rank and id, so that a tool that sorts by name keeps the order.
 
     Only letters, digits, ".", "_" and "-" of ASCII are kept: valid everywhere, harmless in a shell.
     """
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[-LONGEST_STEM:]
-    return f"{rank:0{digits}d}_{stem}.png"
+    return f"{rank:0{n_digits}d}_{stem}.png"
 
 
 def _size_px(path: str) -> tuple[int, int]:
@@ -129,7 +136,7 @@ def _size_px(path: str) -> tuple[int, int]:
         return upright_size_px(path)
     except RejectedError as error:
         raise InputError(
-            f"{path} cannot be read ({error}); restore it or run download anew"
+            f"{path} cannot be read ({error}); restore it or run download again"
         ) from None
 
 
@@ -143,7 +150,7 @@ def write_exports(
     directory : Path
     picks : sequence of Pick
     images : ndarray of shape (n_picks, height, width, 3), uint8, or None
-        To write as the picks' files, below `directory`; None if they have files, or shall not.
+        To write as the picks' files, below `directory`; None to write none.
     name : str
         The dataset's name in FiftyOne.
     folder : str

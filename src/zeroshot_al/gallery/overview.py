@@ -1,0 +1,96 @@
+"""What the gallery tells of the picks: how they cover the pool, a map, and clusters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zeroshot_al.base.pool import Pool
+from zeroshot_al.gallery.annotation import AnnotateParams
+from zeroshot_al.gallery.curve import RadiusCurve, measure_curve
+from zeroshot_al.gallery.exports import Pick
+from zeroshot_al.gallery.pool_map import Clusters, PoolMap, count_clusters, map_pool
+from zeroshot_al.sources.image_files import ImageFiles
+from zeroshot_al.sources.removed import Removed
+
+N_TYPICAL = 3  # images shown of each cluster
+
+
+@dataclass(frozen=True, eq=False)
+class Overview:
+    """Everything that the templates of the gallery know, each field under its name.
+
+    Parameters
+    ----------
+    method : str
+        How the order's method is called.
+    pool : Pool
+    picks : sequence of Pick, length budget
+    removed : Removed
+    curve : RadiusCurve
+    pool_map : PoolMap
+    clusters : Clusters
+    folder : Path or None
+        Where the images lie, for the commands; None if there are no files.
+    awaits_labels : bool
+        Whether the images have files and no labels: a classifier can be trained once they have.
+    """
+
+    method: str
+    pool: Pool
+    picks: Sequence[Pick]
+    removed: Removed
+    curve: RadiusCurve
+    pool_map: PoolMap
+    clusters: Clusters
+    folder: Path | None
+    awaits_labels: bool
+
+
+def make_overview(
+    method: str,
+    pool: Pool,
+    rows: np.ndarray,
+    radii: np.ndarray,
+    picks: Sequence[Pick],
+    removed: Removed,
+    params: AnnotateParams,
+    files: ImageFiles | None,
+) -> Overview:
+    """Measure what the gallery shows of an order's first picks.
+
+    Parameters
+    ----------
+    method : str
+        How the order's method is called.
+    pool : Pool
+    rows : ndarray of shape (n_train, n_dims), float32
+        Canonical rows of the pool's train images.
+    radii : ndarray of shape (n_ordered,), float64
+        Of all picks of the order.
+    picks : sequence of Pick, length budget
+        The first of them.
+    removed : Removed
+    params : AnnotateParams
+    files : ImageFiles or None
+        The files of the pool's images; None if they have none.
+    """
+    indices = [pick.index for pick in picks]
+    if files is not None:
+        folder = files.folder
+    else:
+        folder = Path("data/annotate") if params.write_images else None
+    return Overview(
+        method=method,
+        pool=pool,
+        picks=picks,
+        removed=removed,
+        curve=measure_curve(
+            rows, radii, len(picks), pool.labelled_indices, params.n_random, params.seed
+        ),
+        pool_map=map_pool(rows, indices, params.map_points, params.seed),
+        clusters=count_clusters(rows, indices, params.n_clusters, N_TYPICAL, params.seed),
+        folder=folder,
+        awaits_labels=files is not None and not pool.is_labelled,
+    )
