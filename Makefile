@@ -61,8 +61,8 @@ lint: .venv/installed-dev
 	ruff check .
 	ruff format --check .
 
-repro: .venv/installed  ## the active profile of params.yaml: only what is stale, JOBS stages at once
-	$(if $(filter-out 1,$(JOBS)),python scripts/repro.py --jobs $(JOBS),dvc repro) $(TARGETS)
+repro: .venv/installed  ## the active profile of params.yaml: only what is stale
+	dvc repro
 
 share: .venv/installed  ## what ran here, to the DVC remote: elsewhere `dvc repro --pull` takes it
 	python scripts/push_runs.py
