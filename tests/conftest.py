@@ -8,9 +8,7 @@ from importlib.util import find_spec
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A machine with a GPU may have no DVC: the library's tests run there without it.
-collect_ignore = (
-    [] if find_spec("dvc") else ["pipeline", "unit/test_makefile.py", "unit/test_verify_cache.py"]
-)
+collect_ignore = [] if find_spec("dvc") else ["pipeline", "unit/test_makefile.py"]
 
 
 def pytest_report_header() -> str | None:
