@@ -36,7 +36,7 @@ Core-Set Approach", ICLR 2018.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -51,7 +51,6 @@ from zeroshot_al._kcenter_input import (
     check_fits,
     check_indices,
     check_precision,
-    check_prefix,
 )
 from zeroshot_al._kcenter_search import Search
 from zeroshot_al.ranks import ALONE, Ranks
@@ -71,17 +70,10 @@ class KCenterOrder:
         L2 distance of each pick to its nearest earlier centre, in [0, 2]; infinite for the very
         first centre. From the first pick that was not a start point on it never increases, and it
         is then the covering radius of all the centres before the pick.
-    bounds : ndarray of shape (n_samples,), float64, or None
-        State to resume from: squared distance of each point to the nearest of the first
-        `n_compared` centres, -1 for the centres themselves.
-    n_compared : ndarray of shape (n_samples,), int64, or None
-        How many centres each point has been compared with, initial ones included.
     """
 
     order: np.ndarray
     radius: np.ndarray
-    bounds: np.ndarray | None = field(default=None, repr=False)
-    n_compared: np.ndarray | None = field(default=None, repr=False)
 
 
 def kcenter_order(
@@ -94,7 +86,6 @@ def kcenter_order(
     precision: str = "auto",
     device: str | torch.device = "auto",
     progress: bool = False,
-    resume: KCenterOrder | None = None,
     ranks: Ranks = ALONE,
 ) -> KCenterOrder:
     """Order points so that each is the farthest from all before it.
@@ -122,9 +113,6 @@ def kcenter_order(
         "cpu", "cuda" or "cuda:k"; "auto" is a GPU where there is one.
     progress : bool
         Show a progress bar on stderr, if that is a terminal.
-    resume : KCenterOrder, optional
-        A prefix to continue, made from the same embeddings and initial points; `seed` is then not
-        used. Without its `bounds` and `n_compared` these are computed again.
     ranks : Ranks
         The processes that share the work. Each calls with the same arguments, `device` apart, of
         which it reads its own part of the embeddings.
@@ -132,16 +120,14 @@ def kcenter_order(
     Returns
     -------
     KCenterOrder
-        `order` and `radius` of length `n_select`, and the state to resume from, on every rank the
-        same. How far each point was compared, `bounds` and `n_compared`, depends on the number of
-        ranks; any number can resume from it.
+        `order` and `radius` of length `n_select`, on every rank the same.
 
     Raises
     ------
     InputError
         For embeddings that are not a finite, floating matrix without zero rows; for a count,
-        index, seed, precision or device out of range; for a prefix of other embeddings; if there
-        is too little memory. All ranks raise the same, except for memory.
+        index, seed, precision or device out of range; if there is too little memory. All ranks
+        raise the same, except for memory.
 
     Notes
     -----
@@ -164,8 +150,6 @@ def kcenter_order(
     where = check_device(device)
     initial = check_indices("initial_indices", initial_indices, n_samples)
     check_counts(n_select, n_samples - len(initial), 1 if len(initial) else n_initial, seed)
-    if resume is not None:
-        check_prefix(resume, n_samples, n_select, initial, n_initial)
     check_precision(precision)
     bfloat16 = precision == "bf16" or (
         precision == "auto" and n_dims >= BFLOAT16_DIMS and bfloat16_pays(where)
@@ -179,16 +163,11 @@ def kcenter_order(
     with reference_arithmetic(where), bar:
         search = Search(Distances(points, n_own, bfloat16), n_select, bar, ranks)
         search.add_given(initial)
-        if resume is not None:
-            search.restore(resume)
-        elif not len(initial):
+        if not len(initial):
             rng = np.random.default_rng(seed)
             search.add_starts(rng.choice(n_samples, size=n_initial, replace=False))
         search.run()
-        bounds, n_compared = search.state()
         return KCenterOrder(
             order=np.array(search.order, dtype=np.int64),
             radius=np.array(search.radius, dtype=np.float64),
-            bounds=bounds,
-            n_compared=n_compared,
         )
