@@ -52,9 +52,9 @@ train: .venv/installed  ## a classifier on the labels of those images, in the fi
 	dvc exp run "train_budget@$$(sed -n 's/^budget: //p' params.yaml)"
 
 test: .venv/installed-dev lint  ## all tests, on 2 cores in minutes
-	pytest -m "not slow" $(TWO_WORKERS)
+	pytest -m "not slow and not torture" $(TWO_WORKERS)
 
-test-slow: .venv/installed-dev  ## the others: kills, remotes, the paper's profile; a quarter of an hour
+test-slow: .venv/installed-dev  ## the others: remotes, the paper's profile; a quarter of an hour
 	pytest -m slow $(TWO_WORKERS)
 
 lint: .venv/installed-dev
@@ -82,8 +82,8 @@ verify: .venv/installed  ## whether DVC's cache is whole: names the damaged file
 	cd "$$(dvc cache dir)/files/md5" && find * -type f \
 	    | sed -nE 's,^(..)/([0-9a-f]{30})(\.dir)?$$,\1\2  &,p' | md5sum --check --quiet
 
-torture: .venv/installed-dev  ## kills, full disks, damaged files; into docs/RELIABILITY.md
-	python benchmarks/torture.py
+torture: .venv/installed-dev  ## kills, full disks, damaged files (docs/RELIABILITY.md); half an hour
+	pytest -m torture
 
 clean:  ## what can be made again, but for data, models and DVC's cache
 	rm -rf .venv .venv-peers .checkpoints .pytest_cache .ruff_cache .hypothesis demo_results dvc_plots
