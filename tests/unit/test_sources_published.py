@@ -10,7 +10,7 @@ import torchvision.datasets as tv
 from PIL import Image
 
 from archives import NAMES, cifar_archive, images_and_targets, md5, save_as_folder, tiny_cifar10
-from zeroshot_al.errors import InputError
+from refusals import refusal
 from zeroshot_al.pool import save_pool
 from zeroshot_al.sources import DataParams, load_source
 from zeroshot_al.sources.archives import read_torchvision
@@ -30,13 +30,6 @@ def tiny():
 def pool_files(pool, directory):
     save_pool(pool, directory)
     return {path.name: path.read_bytes() for path in directory.iterdir()}
-
-
-def refusal(function, *args):
-    with pytest.raises(InputError) as error:
-        function(*args)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 # ---------------------------------------------------------------------------- formats
