@@ -167,19 +167,17 @@ def test_dvc_ended_while_workers_train(base, project, number, send):
     assert "continuing at step" in assert_recovers(project, stage, state(base))
 
 
-@pytest.mark.parametrize("damage", ["half", "one bit"])
 @pytest.mark.parametrize(
-    ("stage", "name"),
+    ("stage", "name", "damage"),
     [
-        ("pretrain_simclr", "state.safetensors"),
-        ("pretrain_simclr", "history.json"),
-        ("baseline_coreset", "chain.json"),
-        ("baseline_random", "accuracy.json"),
+        ("pretrain_simclr", "state.safetensors", "one bit"),
+        ("pretrain_simclr", "state.safetensors", "half"),
+        ("pretrain_simclr", "history.json", "half"),
+        ("baseline_coreset", "chain.json", "half"),
+        ("baseline_random", "accuracy.json", "half"),
     ],
 )
 def test_a_damaged_checkpoint_is_discarded(base, project, stage, name, damage):
-    if damage == "one bit" and name != "state.safetensors":
-        pytest.skip("another digit is JSON too")
     checkpoints = project.root / ".checkpoints" / stage
     process = start(project, *by_dvc(stage))
     wait_for_saves(process, checkpoints, 1, name)
@@ -212,8 +210,10 @@ def test_a_full_disk_under_the_checkpoints(base, project):
 
 def test_outs_cut_off_in_the_middle_come_back(base, project):
     expected = state(base)
-    cut = [name for name in project.outs() if re.search(r"\.(npy|csv|json|safetensors)$", name)]
-    assert len(cut) > 30
+    # Not metrics: git also holds those of budgets that are not the demo's.
+    outs = re.compile(r"(data|models|plots)/.*\.(npy|csv|json|safetensors)")
+    cut = list(filter(outs.fullmatch, expected))
+    assert len(cut) > 10
     for name in cut:
         file = project.root / name
         content = file.read_bytes()
