@@ -52,17 +52,17 @@ train: .venv/installed  ## a classifier on the labels of those images, in the fi
 	dvc exp run "train_budget@$$(sed -n 's/^budget: //p' params.yaml)"
 
 test: .venv/installed-dev lint  ## all tests, on 2 cores in minutes
-	pytest -m "not slow" $(TWO_WORKERS)
+	pytest -m "not slow and not torture" $(TWO_WORKERS)
 
-test-slow: .venv/installed-dev  ## the others: kills, remotes, the paper's profile; a quarter of an hour
+test-slow: .venv/installed-dev  ## the others: remotes, the paper's profile; a quarter of an hour
 	pytest -m slow $(TWO_WORKERS)
 
 lint: .venv/installed-dev
 	ruff check .
 	ruff format --check .
 
-repro: .venv/installed  ## the active profile of params.yaml: only what is stale, JOBS stages at once
-	$(if $(filter-out 1,$(JOBS)),python scripts/repro.py --jobs $(JOBS),dvc repro) $(TARGETS)
+repro: .venv/installed  ## the active profile of params.yaml: only what is stale
+	dvc repro
 
 share: .venv/installed  ## what ran here, to the DVC remote: elsewhere `dvc repro --pull` takes it
 	python scripts/push_runs.py
@@ -78,11 +78,13 @@ bench: .venv/installed .venv-peers/installed  ## side-by-side timings, into docs
 	python benchmarks/ranks_training.py
 	python benchmarks/ranks_curves.py
 
-verify: .venv/installed  ## whether DVC's cache is whole; removes what is damaged
-	python scripts/verify_cache.py
+# An object's name is its md5: of two digits a directory, of the rest a file.
+verify: .venv/installed  ## whether DVC's cache is whole: names the damaged files, to be removed
+	cd "$$(dvc cache dir)/files/md5" && find * -type f \
+	    | sed -nE 's,^(..)/([0-9a-f]{30})(\.dir)?$$,\1\2  &,p' | md5sum --check --quiet
 
-torture: .venv/installed-dev  ## kills, full disks, damaged files; into docs/RELIABILITY.md
-	python benchmarks/torture.py
+torture: .venv/installed-dev  ## kills, full disks, damaged files (docs/RELIABILITY.md); half an hour
+	pytest -m torture
 
 clean:  ## what can be made again, but for data, models and DVC's cache
 	rm -rf .venv .venv-peers .checkpoints .pytest_cache .ruff_cache .hypothesis demo_results dvc_plots

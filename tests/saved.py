@@ -6,6 +6,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+# Runs a stage's script with a checkpoint at every chance, rather than every ten seconds.
+SAVE_AT_EVERY_CHANCE = """
+import runpy, sys
+sys.path.insert(0, "src")
+from zeroshot_al.engine.checkpoint import Checkpoint
+Checkpoint.__init__.__defaults__ = (0.0,)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 # Far more than any test's training takes, on a busy machine too.
 PATIENCE_S = 300
 

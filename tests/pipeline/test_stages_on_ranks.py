@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.test_kills import SAVE_AT_EVERY_CHANCE
 from processes import eventually, is_running
 from project_copies import FEWER_STEPS
-from saved import wait_for_saves
+from saved import SAVE_AT_EVERY_CHANCE, wait_for_saves
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 STAGES = (

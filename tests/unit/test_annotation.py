@@ -12,7 +12,7 @@ import annotate
 from pools import write_pool
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_csv, write_csv, write_npy
-from zeroshot_al.base.pool import Pool, write_pool
+from zeroshot_al.base.pool import Pool
 from zeroshot_al.gallery.annotation import file_name
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.sources.removed import read_removed

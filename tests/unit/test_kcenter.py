@@ -16,7 +16,6 @@ from zeroshot_al.kcenter import filter as filter_module
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.kcenter import search as search_module
 from zeroshot_al.kcenter.input import canonical_rows
-from zeroshot_al.kcenter.result import KCenterOrder
 
 PRECISIONS = ("float32", "bf16")
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -118,8 +117,6 @@ class TestExact:
             shorter = data.draw(st.integers(options["n_initial"], n_select))
             prefix = kcenter_order(points, shorter, **options)
             np.testing.assert_array_equal(prefix.order, result.order[:shorter])
-            resumed = kcenter_order(points, n_select, resume=prefix, **options)
-            np.testing.assert_array_equal(resumed.order, result.order)
 
 
 class TestProperties:
@@ -174,39 +171,6 @@ class TestProperties:
         finally:
             torch.set_float32_matmul_precision(before)
         np.testing.assert_array_equal(order, expected)
-
-
-class TestResume:
-    @pytest.mark.parametrize("with_state", [True, False])
-    @pytest.mark.parametrize("options", [{"n_initial": 3}, {"initial_indices": [4, 2]}])
-    def test_continues_as_if_never_stopped(self, options, with_state, sizes):
-        whole = kcenter_order(clustered(), 500, **options)
-        part = None
-        for n_select in (3, 100, 101, 400, 400, 500):
-            if part is not None and not with_state:
-                part = KCenterOrder(part.order, part.radius)
-            part = kcenter_order(clustered(), n_select, resume=part, **options)
-        np.testing.assert_array_equal(part.order, whole.order)
-        np.testing.assert_array_equal(part.radius, whole.radius)
-
-    def test_of_a_cut_order(self):
-        whole = kcenter_order(clustered(), 500)
-        cut = KCenterOrder(whole.order[:200], whole.radius[:200])
-        resumed = kcenter_order(clustered(), 500, resume=cut)
-        np.testing.assert_array_equal(resumed.order, whole.order)
-
-    def test_refuses_a_prefix_of_other_data(self):
-        prefix = kcenter_order(clustered(), 50)
-        with pytest.raises(InputError, match="same embeddings"):
-            kcenter_order(uniform(), 100, resume=prefix)
-        with pytest.raises(InputError, match="same embeddings"):
-            kcenter_order(clustered(800), 100, resume=prefix)
-        with pytest.raises(InputError, match="one of initial_indices"):
-            kcenter_order(clustered(), 100, resume=prefix, initial_indices=prefix.order[:1])
-        with pytest.raises(InputError, match="at most n_select 20"):
-            kcenter_order(clustered(), 20, resume=prefix)
-        with pytest.raises(InputError, match="radii"):
-            kcenter_order(clustered(), 90, resume=KCenterOrder(prefix.order, prefix.radius[1:]))
 
 
 class TestKnownBugs:

@@ -9,13 +9,13 @@ import shutil
 import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
-ROOT = Path(__file__).parents[2]
+from project_copies import BIN, ROOT, Project, clean_environment
+
 HOSTILE = [
     "/plain", "/with blank ", "/it's", '/a "quote"', "/$(touch evil)", "/`touch evil`",
     "/;touch evil;", "/a && touch evil", "/$(shell touch evil)", "$(error x)", "/$HOME $x $$ $@",
@@ -98,3 +98,32 @@ def test_what_is_missing_is_named(make):
 )
 def test_a_budget_is_a_number(make, budget):
     assert "BUDGET must be a number" in make("annotate", "ROOT=/x", f"BUDGET={budget}")[1]
+
+
+def test_verify_names_the_damaged_objects_of_the_cache(tmp_path):
+    project = Project(tmp_path / "project", clean_environment(tmp_path / "home"))
+    (project.root / ".venv").mkdir(parents=True)
+    for name in ("requirements.txt", ".venv/installed"):
+        (project.root / name).touch()
+    shutil.copy(ROOT / "Makefile", project.root)
+    (project.root / "folder").mkdir()
+    for name in ("folder/pixels", "weights"):
+        (project.root / name).write_text(name)
+    project.run("dvc", "init", "--quiet", "--no-scm")
+    project.run("dvc", "config", "cache.dir", tmp_path / "elsewhere")
+    project.run("dvc", "add", "folder", "weights")
+    verify = ("make", "verify", f"BIN={BIN}")
+    project.run(*verify)
+
+    objects = sorted((tmp_path / "elsewhere").rglob("??/*"))
+    assert len(objects) == 3  # the folder's list is one
+    for file in objects[1:]:
+        content = file.read_bytes()
+        file.chmod(0o644)
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    # What DVC is about to rename, once it is whole.
+    objects[0].with_name(".HbeUV6qnCVnZbuJbVBvyHp.tmp").write_text("half")
+    done = project.call(*verify)
+    assert done.returncode != 0
+    damaged = [f"{file.parent.name}/{file.name}: FAILED" for file in objects[1:]]
+    assert sorted(done.stdout.splitlines()[-2:]) == damaged

@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 import yaml
 
-from zeroshot_al.base.errors import InputError
+from refusals import refusal
 from zeroshot_al.base.params import Experiment, load_experiment, load_ranks, load_section
 
 
@@ -46,14 +46,6 @@ def write(tmp_path):
         return path
 
     return _write
-
-
-def refusal(function, *args):
-    """Return the one sentence that the call is refused with."""
-    with pytest.raises(InputError) as error:
-        function(*args)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_good_values_arrive_with_their_types(write):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hostile import photo, png_header
-from zeroshot_al.base.errors import InputError
+from refusals import refusal
 from zeroshot_al.base.files import read_csv
 from zeroshot_al.sources.decode import decode_image
 from zeroshot_al.sources.load import load_source
@@ -43,13 +43,6 @@ def read_folder(root, size_px=None):
 def rejected_of(pool):
     rows = read_csv(Path(pool.images.filename).with_name("rejected.csv"), ["id", "reason"])
     return {row["id"]: row["reason"] for row in rows}
-
-
-def refusal(root, size_px=None):
-    with pytest.raises(InputError) as error:
-        read_folder(root, size_px)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_folder_ids_are_paths_that_lead_to_the_pixels(folder):
@@ -143,7 +136,7 @@ def test_images_of_any_size_and_kind_come_at_the_working_resolution(folder):
 def test_another_size_is_told_with_both_files(folder):
     path = folder / "train" / "bee" / "1.jpg"
     Image.new("RGB", (7, 6)).save(path)
-    assert refusal(folder) == (
+    assert refusal(read_folder, folder) == (
         f"{path} has 7 x 6 pixels and {folder}/train/Wespe ü/0.png 8 x 6; "
         "give the working resolution data.size_px"
     )
@@ -188,13 +181,13 @@ def test_a_class_that_loses_a_split_is_told(folder, size_px):
     for path in (folder / "test" / "bee").iterdir():
         path.write_bytes(b"")
     (folder / "train" / "ant" / "0.png").write_bytes(b"")
-    assert refusal(folder, size_px) == (
+    assert refusal(read_folder, folder, size_px) == (
         f"none of the 2 images in {folder}/test/bee can be read, the first 'test/bee/0.png': "
         "the file is empty; replace them"
     )
     for path in folder.glob("*/*/*"):
         path.write_bytes(b"")
-    told = refusal(folder, size_px)
+    told = refusal(read_folder, folder, size_px)
     assert told.startswith(f"none of the 15 images in {folder} can be read, the first 'test/Wespe")
 
 
@@ -209,7 +202,10 @@ def test_a_name_that_is_no_text_is_listed_and_a_class_of_such_a_name_refused(fol
     assert len(pool.ids) == 15
     assert rejected_of(pool) == {r"train/ant/\xff.png": "its name is not valid UTF-8"}
     (folder / "train" / "ant").rename(folder / "train" / os.fsdecode(b"\xff"))
-    assert refusal(folder) == rf"the name of {folder}/train/\xff is not valid UTF-8; rename it"
+    assert (
+        refusal(read_folder, folder)
+        == rf"the name of {folder}/train/\xff is not valid UTF-8; rename it"
+    )
 
 
 def remove(path):
@@ -237,7 +233,7 @@ def remove(path):
 )
 def test_a_layout_that_is_not_due_is_told(folder, change, told):
     change(folder)
-    assert told in refusal(folder)
+    assert told in refusal(read_folder, folder)
 
 
 def test_links_within_the_folder_are_read_and_others_refused(folder):
@@ -253,7 +249,7 @@ def test_links_within_the_folder_are_read_and_others_refused(folder):
         if place == "train":
             (folder / "train").rename(outside / "train")
         (folder / place).symlink_to(target)
-        told = refusal(folder)
+        told = refusal(read_folder, folder)
         assert f"{folder / place} is a link that leads out of {folder}; remove it" in told
         (folder / place).unlink()
 
@@ -267,7 +263,7 @@ def test_a_pipe_is_not_waited_for(folder, first):
 
 def test_a_link_in_a_circle_is_told(folder):
     (folder / "test" / "ant" / "z.png").symlink_to("z.png")
-    assert "z.png is a link that leads nowhere; remove it" in refusal(folder)
+    assert "z.png is a link that leads nowhere; remove it" in refusal(read_folder, folder)
 
 
 def test_no_program_is_run_for_an_image(folder):

@@ -1,19 +1,12 @@
 import pytest
 
-from zeroshot_al.base.errors import InputError
+from refusals import refusal
 from zeroshot_al.sources.id_files import labelled_ids, read_ids, read_paths, without_excluded
 
 
 def write(path, text, **options):
     path.write_bytes(text.encode(**options) if isinstance(text, str) else text)
     return path
-
-
-def refusal(function, *arguments):
-    with pytest.raises(InputError) as error:
-        function(*arguments)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

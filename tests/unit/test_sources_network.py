@@ -11,7 +11,7 @@ import pytest
 import torchvision.datasets as tv
 
 from archives import tiny_cifar10
-from zeroshot_al.base.errors import InputError
+from refusals import refusal
 from zeroshot_al.sources import archives as our_archives
 from zeroshot_al.sources.cifar import read_cifar
 from zeroshot_al.sources.load import load_source
@@ -22,13 +22,6 @@ from zeroshot_al.sources.published import PUBLISHED, load_published
 @pytest.fixture
 def tiny():
     return tiny_cifar10()
-
-
-def refusal(function, *args):
-    with pytest.raises(InputError) as error:
-        function(*args)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 class Server(http.server.ThreadingHTTPServer):

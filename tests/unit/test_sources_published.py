@@ -10,7 +10,7 @@ import torchvision.datasets as tv
 from PIL import Image
 
 from archives import NAMES, cifar_archive, images_and_targets, md5, save_as_folder, tiny_cifar10
-from zeroshot_al.base.errors import InputError
+from refusals import refusal
 from zeroshot_al.base.pool import save_pool
 from zeroshot_al.sources.archives import read_torchvision
 from zeroshot_al.sources.canonical import RawImages, canonical_pool, fingerprint, pixel_digests
@@ -31,13 +31,6 @@ def tiny():
 def pool_files(pool, directory):
     save_pool(pool, directory)
     return {path.name: path.read_bytes() for path in directory.iterdir()}
-
-
-def refusal(function, *args):
-    with pytest.raises(InputError) as error:
-        function(*args)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 # ---------------------------------------------------------------------------- formats

@@ -5,19 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from refusals import refusal
 from zeroshot_al.base.errors import InputError, shown
 from zeroshot_al.base.files import expanded
 from zeroshot_al.sources import user_files
 from zeroshot_al.sources.folder import list_folder
 from zeroshot_al.sources.spreadsheet import quote_cell, unquote_cell
 from zeroshot_al.sources.user_files import open_regular, parse_table, read_text
-
-
-def refusal(function, *arguments):
-    with pytest.raises(InputError) as error:
-        function(*arguments)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_a_home_is_found_and_an_unknown_user_is_a_name(monkeypatch):

@@ -21,7 +21,6 @@ import torch
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.ranks import ALONE, Ranks
-from zeroshot_al.kcenter.result import KCenterOrder
 from zeroshot_al.process.memory import check_memory
 
 PRECISIONS = ("auto", "float32", "bf16")
@@ -207,31 +206,3 @@ def check_device(device: str | torch.device) -> torch.device:
     if found.type not in ("cpu", "cuda"):  # the others lack float64 or are untested
         raise InputError(f"device {device!r} is not supported; use 'cpu' or 'cuda'")
     return found
-
-
-def check_prefix(
-    prefix: KCenterOrder, n_samples: int, n_select: int, initial: np.ndarray, n_initial: int
-) -> None:
-    """Check that a prefix fits the pool, the initial points and the counts."""
-    order = check_indices("resume.order", prefix.order, n_samples)
-    if not (1 if len(initial) else n_initial) <= len(order) <= n_select:
-        raise InputError(
-            f"resume holds {len(order)} picks, which must be at least n_initial {n_initial} "
-            f"and at most n_select {n_select}; continue a shorter order or raise n_select"
-        )
-    common = np.intersect1d(order, initial)
-    if len(common):
-        raise InputError(
-            f"resume.order holds {common[0]}, one of initial_indices; "
-            "give the initial_indices that the prefix was made with"
-        )
-    if len(prefix.radius) != len(order):
-        raise InputError(
-            f"resume holds {len(order)} picks but {len(prefix.radius)} radii; cut both alike"
-        )
-    state = (prefix.bounds, prefix.n_compared)
-    if any(array is not None and array.shape != (n_samples,) for array in state):
-        raise InputError(
-            f"the state in resume is not of the {n_samples} points given; "
-            "resume with the same embeddings"
-        )

@@ -51,7 +51,6 @@ from zeroshot_al.kcenter.input import (
     check_fits,
     check_indices,
     check_precision,
-    check_prefix,
 )
 from zeroshot_al.kcenter.result import KCenterOrder
 from zeroshot_al.kcenter.search import Search
@@ -69,7 +68,6 @@ def kcenter_order(
     precision: str = "auto",
     device: str | torch.device = "auto",
     progress: bool = False,
-    resume: KCenterOrder | None = None,
     ranks: Ranks = ALONE,
 ) -> KCenterOrder:
     """Order points so that each is the farthest from all before it.
@@ -97,9 +95,6 @@ def kcenter_order(
         "cpu", "cuda" or "cuda:k"; "auto" is a GPU where there is one.
     progress : bool
         Show a progress bar on stderr, if that is a terminal.
-    resume : KCenterOrder, optional
-        A prefix to continue, made from the same embeddings and initial points; `seed` is then not
-        used. Without its `bounds` and `n_compared` these are computed again.
     ranks : Ranks
         The processes that share the work. Each calls with the same arguments, `device` apart, of
         which it reads its own part of the embeddings.
@@ -107,16 +102,14 @@ def kcenter_order(
     Returns
     -------
     KCenterOrder
-        `order` and `radius` of length `n_select`, and the state to resume from, on every rank the
-        same. How far each point was compared, `bounds` and `n_compared`, depends on the number of
-        ranks; any number can resume from it.
+        `order` and `radius` of length `n_select`, on every rank the same.
 
     Raises
     ------
     InputError
         For embeddings that are not a finite, floating matrix without zero rows; for a count,
-        index, seed, precision or device out of range; for a prefix of other embeddings; if there
-        is too little memory. All ranks raise the same, except for memory.
+        index, seed, precision or device out of range; if there is too little memory. All ranks
+        raise the same, except for memory.
 
     Notes
     -----
@@ -139,8 +132,6 @@ def kcenter_order(
     where = check_device(device)
     initial = check_indices("initial_indices", initial_indices, n_samples)
     check_counts(n_select, n_samples - len(initial), 1 if len(initial) else n_initial, seed)
-    if resume is not None:
-        check_prefix(resume, n_samples, n_select, initial, n_initial)
     check_precision(precision)
     bfloat16 = precision == "bf16" or (
         precision == "auto" and n_dims >= BFLOAT16_DIMS and bfloat16_pays(where)
@@ -154,16 +145,11 @@ def kcenter_order(
     with reference_arithmetic(where), bar:
         search = Search(Distances(points, n_own, bfloat16), n_select, bar, ranks)
         search.add_given(initial)
-        if resume is not None:
-            search.restore(resume)
-        elif not len(initial):
+        if not len(initial):
             rng = np.random.default_rng(seed)
             search.add_starts(rng.choice(n_samples, size=n_initial, replace=False))
         search.run()
-        bounds, n_compared = search.state()
         return KCenterOrder(
             order=np.array(search.order, dtype=np.int64),
             radius=np.array(search.radius, dtype=np.float64),
-            bounds=bounds,
-            n_compared=n_compared,
         )

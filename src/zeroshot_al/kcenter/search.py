@@ -15,10 +15,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.ranks import Ranks
 from zeroshot_al.kcenter.distances import Distances, squared_distances
-from zeroshot_al.kcenter.result import KCenterOrder
 
 BLOCK = 512  # points whose mutual distances are all computed
 FAN_OUT = 4  # how many times larger a pool is than the pool inside it
@@ -200,31 +198,3 @@ class Search:
                 nearest[rows] = torch.minimum(nearest[rows], block.amin(1))
         # NumPy's square root is correctly rounded on every machine; torch's is not.
         self.add_picks(starts.tolist(), np.sqrt(nearest.cpu().numpy()).tolist())
-
-    def restore(self, prefix: KCenterOrder) -> None:
-        """Append the picks of a prefix, and take over its bounds if it has them."""
-        if prefix.bounds is not None and prefix.n_compared is not None:
-            own = slice(self.ranks.rank, None, self.ranks.n_ranks)
-            self.bounds = torch.tensor(prefix.bounds[own], device=self.bounds.device)
-            self.n_compared = self.tensor(prefix.n_compared[own].copy())
-        self.add_given(prefix.order)
-        last, earlier = self.tensor(self.centres[-1:]), self.tensor(self.centres[:-1])
-        nearest = math.inf
-        for part in earlier.split(BLOCK) if len(earlier) else ():
-            nearest = min(nearest, self.distances.exact(last, part).min().item())
-        if not math.isclose(math.sqrt(nearest), prefix.radius[-1], rel_tol=1e-6, abs_tol=1e-6):
-            raise InputError(
-                f"the last pick of resume has the radius {prefix.radius[-1]:.6g}, which is "
-                f"{math.sqrt(nearest):.6g} here; resume with the same embeddings and initial points"
-            )
-        self.add_picks(prefix.order.tolist(), prefix.radius.tolist())
-
-    def state(self) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds and counts of comparisons of all points, by sample."""
-        whole = []
-        for own in (self.bounds, self.n_compared):
-            parts = [part.cpu().numpy() for part in self.ranks.gather_rows(own)]
-            whole.append(np.empty(sum(map(len, parts)), dtype=parts[0].dtype))
-            for rank, part in enumerate(parts):
-                whole[-1][rank :: len(parts)] = part
-        return tuple(whole)
