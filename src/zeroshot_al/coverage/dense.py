@@ -24,7 +24,7 @@ TOLERANCE = 1e-4  # of a gain: what float32 may be off
 NOISE = 2.0**-20  # of the largest gain that there can be, likewise
 MARGIN = 2.0**-17  # of a squared distance, likewise
 NARROW = 0.15  # a kernel's width for which float32 distances are too coarse
-MANY = 3  # from one in three targets on, all of them are as fast
+MOST = 0.7  # of the targets: from here on, all of them are as fast
 DRIFT = 16  # how far differences may lower a gain until it is summed again
 SAMPLE = 512  # targets that tell how many pairs there are
 
@@ -49,7 +49,7 @@ class Dense:
         self.target_points = points if self.is_whole else points[targets]
         self.number = torch.full((len(points),), -1, device=device)  # of a point among the targets
         self.number[targets] = torch.arange(len(targets), device=device)
-        self.tile, self.chunk = (4096, 4096) if device.type == "cuda" else (1024, 256)
+        self.tile, self.chunk = (4096, 4096) if device.type == "cuda" else (1024, 64)
         self.nearest = points.new_full((len(targets),), math.inf)
         self.covered = points.new_zeros(len(targets))
         self.sigma = 1.0
@@ -67,10 +67,10 @@ class Dense:
         """The unselected point that raises the coverage most, the first of equals."""
         if self.closest[0] < 0:
             self._survey()
-        while len(stale := self._stale()):
-            seen = self.seen[stale]
-            for time in seen.unique().tolist():
-                self._refresh(stale[seen == time], time)
+        n_tried = self.chunk
+        while len(stale := self._stale(n_tried)):
+            n_tried *= 16  # the first ones tell, up to a few, which others may be better
+            self._refresh(stale)
         window = (self.bounds >= self._threshold()).nonzero()[:, 0]
         if len(window) > 1:
             window = window[self._exact_gains(window).argmax()]
@@ -155,11 +155,11 @@ class Dense:
         best = self.bounds.masked_fill(self.seen < len(self.history), -math.inf).max()
         return best - TOLERANCE * best.abs()
 
-    def _stale(self) -> Tensor:
+    def _stale(self, n_most: int) -> Tensor:
         """Points, best bounds first, of which only a bound is known, and which may be the best."""
         stale = (self.seen < len(self.history)) & (self.bounds >= self._threshold())
         stale = (stale & ~self.selected).nonzero()[:, 0]
-        return stale[self.bounds[stale].topk(min(len(stale), self.chunk)).indices]
+        return stale[self.bounds[stale].topk(min(len(stale), n_most)).indices]
 
     def _survey(self) -> None:
         """Gains and nearest targets of all points. Half the products do while there is no pick."""
@@ -184,35 +184,51 @@ class Dense:
         self.seen.fill_(len(self.history))
         self.whole = self.bounds.clone()
 
-    def _refresh(self, rows: Tensor, time: int) -> None:
-        """Bring gains of `time` picks ago, or bounds (-1), up to date."""
-        columns, old = slice(None), None
-        n_changes = sum(len(near) for near, _ in self.history[time:])
-        if time >= 0 and MANY * n_changes < len(self.targets):
-            was = self.nearest.clone()
-            for near, distances in self.history[time:]:
-                was[near] = torch.maximum(was[near], distances)
+    def _refresh(self, rows: Tensor) -> None:
+        """Bring gains up to date: by what changed since they were, or over all targets."""
+        ages = len(self.history) - self.seen[rows]
+        was = self.nearest.clone()
+        first, end = 1, 2  # ages of 1, of 2 and 3, of 4 to 7, ... have their targets in common
+        while end <= len(self.history) and bool((ages >= first).any()):
+            states = []
+            for age in range(first, end):
+                near, distances = self.history[-age]
+                was[near] = distances
+                states.append(was.clone())
             columns = (was > self.nearest).nonzero()[:, 0]
-            old = torch.exp(was[columns] / -(self.sigma**2))
-        right, new = self.target_points[columns], self.covered[columns]
-        weights = self.weights[columns]
-        gains = torch.zeros_like(self.bounds[rows])
-        for first in range(0, len(right), self.tile):
-            part = slice(first, first + self.tile)
-            kernel = self._kernel(self.points[rows], right[part])
-            change = (kernel - new[part]).relu_()
-            if old is not None:
-                change -= kernel.sub_(old[part]).relu_()
-            gains += change @ weights[part].to(kernel.dtype)
-        if old is None:
-            self.whole[rows] = gains
-        else:
-            gains += self.bounds[rows]
-        self.bounds[rows] = gains
+            if MOST * len(self.targets) < len(columns):
+                break
+            some = (ages >= first) & (ages < end)
+            old = torch.exp(torch.stack(states)[:, columns] / -(self.sigma**2))
+            self._subtract(rows[some], columns, old, ages[some] - first)
+            first, end = end, 2 * end
+        self._sum(rows[(ages >= first) | (self.bounds[rows] < self.whole[rows] / DRIFT)])
         self.seen[rows] = len(self.history)
-        lost = rows[gains < self.whole[rows] / DRIFT]
-        if old is not None and len(lost):
-            self._refresh(lost, -1)
+
+    def _sum(self, rows: Tensor) -> None:
+        """Gains over all targets."""
+        for some in rows.split(self.tile):
+            gains = self.bounds.new_zeros(len(some))
+            for columns in self._tiles(self.targets):
+                kernel = self._kernel(self.points[some], self.target_points[columns])
+                kernel.sub_(self.covered[columns]).relu_()
+                gains += kernel @ self.weights[columns].to(kernel.dtype)
+            self.bounds[some] = self.whole[some] = gains
+
+    def _subtract(self, rows: Tensor, columns: Tensor, old: Tensor, states: Tensor) -> None:
+        """Lower gains by what targets (`columns`) were covered since; `old` of `states` before."""
+        new, weights, right = (
+            of_target[columns] for of_target in (self.covered, self.weights, self.target_points)
+        )
+        for some, state in zip(rows.split(self.tile), states.split(self.tile), strict=True):
+            for part in self._tiles(columns):
+                kernel = self._kernel(self.points[some], right[part])
+                change = (kernel - new[part]).relu_() - kernel.sub_(old[state, part]).relu_()
+                self.bounds[some] += change @ weights[part].to(kernel.dtype)
+
+    def _tiles(self, columns: Tensor) -> list[slice]:
+        """Slices of at most a tile."""
+        return [slice(first, first + self.tile) for first in range(0, len(columns), self.tile)]
 
     def _kernel(self, left: Tensor, right: Tensor) -> Tensor:
         """Kernel values (n_left, n_right); in float64 where float32 is too coarse."""
