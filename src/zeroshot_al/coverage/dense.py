@@ -45,11 +45,14 @@ class Dense:
     def __init__(self, points: Tensor, targets: Tensor, weights: Tensor):
         self.points, self.targets, self.weights = points, targets, weights
         device = points.device
+        self.weights32 = weights.float()
         self.is_whole = len(targets) == len(points)
         self.target_points = points if self.is_whole else points[targets]
         self.number = torch.full((len(points),), -1, device=device)  # of a point among the targets
         self.number[targets] = torch.arange(len(targets), device=device)
         self.tile, self.chunk = (4096, 4096) if device.type == "cuda" else (1024, 64)
+        # A fresh product costs up to a third more in page faults.
+        self.buffers = points.new_empty((2, self.tile * self.tile))
         self.nearest = points.new_full((len(targets),), math.inf)
         self.covered = points.new_zeros(len(targets))
         self.sigma = 1.0
@@ -60,16 +63,18 @@ class Dense:
         self.whole = self.bounds.clone()
         self.closest = points.new_full((len(points),), -1)
         self.selected = torch.zeros_like(self.number, dtype=torch.bool)
+        self.n_sums = 0  # over all points
         # Of every pick: the targets that it is nearer to, and how far their nearest pick was.
         self.history: list[tuple[Tensor, Tensor]] = []
 
     def representative(self) -> int:
         """The unselected point that raises the coverage most, the first of equals."""
-        if self.closest[0] < 0:
-            self._survey()
+        if not self.n_sums:
+            self._sum_all()
         n_tried = self.chunk
         while len(stale := self._stale(n_tried)):
-            n_tried *= 16  # the first ones tell, up to a few, which others may be better
+            # The first ones tell, up to a few, which others may be better.
+            n_tried = 16 * n_tried if n_tried == self.chunk else len(self.points)
             self._refresh(stale)
         window = (self.bounds >= self._threshold()).nonzero()[:, 0]
         if len(window) > 1:
@@ -161,28 +166,32 @@ class Dense:
         stale = (stale & ~self.selected).nonzero()[:, 0]
         return stale[self.bounds[stale].topk(min(len(stale), n_most)).indices]
 
-    def _survey(self) -> None:
-        """Gains and nearest targets of all points. Half the products do while there is no pick."""
-        symmetric = self.is_whole and not self.history
-        self.bounds.masked_fill_(~self.selected, 0)
-        closest = torch.zeros_like(self.closest)  # kernel values
+    def _sum_all(self) -> None:
+        """Gains and nearest targets of all points; where all are targets, by half the products."""
+        gains, closest = torch.zeros_like(self.bounds), torch.zeros_like(self.closest)
         for start in range(0, len(self.points), self.tile):
             rows = slice(start, start + self.tile)
-            for first in range(start if symmetric else 0, len(self.targets), self.tile):
+            for first in range(start if self.is_whole else 0, len(self.targets), self.tile):
                 columns = slice(first, first + self.tile)
                 kernel = self._kernel(self.points[rows], self.target_points[columns])
-                column = self.number[rows] - first
-                row = ((column >= 0) & (column < kernel.shape[1])).nonzero()[:, 0]
-                raised = (kernel - self.covered[columns]).relu_()
-                kernel[row, column[row]] = 0  # no point is its own neighbour
-                self.bounds[rows] += raised @ self.weights[columns].to(kernel.dtype)
-                closest[rows] = torch.maximum(closest[rows], kernel.amax(1))
-                if symmetric and first > start:
-                    self.bounds[columns] += self.weights[rows].to(kernel.dtype) @ raised
-                    closest[columns] = torch.maximum(closest[columns], kernel.amax(0))
-        self.closest = (-(self.sigma**2) * closest.log() - MARGIN).clamp_(0, 4)
-        self.seen.fill_(len(self.history))
+                gains[rows] += self._raised(kernel, self.covered[columns]) @ self.weights32[columns]
+                mirrored = self.is_whole and first > start
+                if mirrored:
+                    raised = self._raised(kernel, self.covered[rows, None])
+                    gains[columns] += self.weights32[rows] @ raised
+                if not self.n_sums:
+                    column = self.number[rows] - first
+                    own = ((column >= 0) & (column < kernel.shape[1])).nonzero()[:, 0]
+                    kernel[own, column[own]] = 0  # no point is its own neighbour
+                    closest[rows] = torch.maximum(closest[rows], kernel.amax(1))
+                    if mirrored:
+                        closest[columns] = torch.maximum(closest[columns], kernel.amax(0))
+        if not self.n_sums:
+            self.closest = (-(self.sigma**2) * closest.log() - MARGIN).clamp_(0, 4)
+        self.n_sums += 1
+        self.bounds = gains.masked_fill_(self.selected, -math.inf)
         self.whole = self.bounds.clone()
+        self.seen.fill_(len(self.history))
 
     def _refresh(self, rows: Tensor) -> None:
         """Bring gains up to date: by what changed since they were, or over all targets."""
@@ -207,35 +216,45 @@ class Dense:
 
     def _sum(self, rows: Tensor) -> None:
         """Gains over all targets."""
+        if 2 * len(rows) > len(self.points) and self.is_whole:
+            self._sum_all()
+            return
         for some in rows.split(self.tile):
             gains = self.bounds.new_zeros(len(some))
+            left = self.points[some]
             for columns in self._tiles(self.targets):
-                kernel = self._kernel(self.points[some], self.target_points[columns])
-                kernel.sub_(self.covered[columns]).relu_()
-                gains += kernel @ self.weights[columns].to(kernel.dtype)
+                kernel = self._kernel(left, self.target_points[columns])
+                gains += self._raised(kernel, self.covered[columns]) @ self.weights32[columns]
             self.bounds[some] = self.whole[some] = gains
 
     def _subtract(self, rows: Tensor, columns: Tensor, old: Tensor, states: Tensor) -> None:
         """Lower gains by what targets (`columns`) were covered since; `old` of `states` before."""
-        new, weights, right = (
-            of_target[columns] for of_target in (self.covered, self.weights, self.target_points)
-        )
+        new, weights = self.covered[columns], self.weights32[columns]
+        right = self.target_points[columns]
         for some, state in zip(rows.split(self.tile), states.split(self.tile), strict=True):
+            left = self.points[some]
             for part in self._tiles(columns):
-                kernel = self._kernel(self.points[some], right[part])
-                change = (kernel - new[part]).relu_() - kernel.sub_(old[state, part]).relu_()
-                self.bounds[some] += change @ weights[part].to(kernel.dtype)
+                before = old[:, part] if len(old) == 1 else old[:, part].index_select(0, state)
+                kernel = self._kernel(left, right[part])
+                self.bounds[some] += self._raised(kernel, new[part]) @ weights[part]
+                self.bounds[some] -= self._raised(kernel, before) @ weights[part]
 
     def _tiles(self, columns: Tensor) -> list[slice]:
         """Slices of at most a tile."""
         return [slice(first, first + self.tile) for first in range(0, len(columns), self.tile)]
 
     def _kernel(self, left: Tensor, right: Tensor) -> Tensor:
-        """Kernel values (n_left, n_right); in float64 where float32 is too coarse."""
+        """Kernel values (n_left, n_right), until the next call; float64 if that is too coarse."""
         if self.sigma < NARROW:
             return squared_distances(left, right).div_(-(self.sigma**2)).exp_()
-        scale = 2 / self.sigma**2
-        return (left @ right.T).sub_(1).mul_(scale).clamp_(max=0).exp_()
+        out = self.buffers[0][: len(left) * len(right)].view(len(left), len(right))
+        torch.mm(left, right.T, out=out)
+        return out.sub_(1).mul_(2 / self.sigma**2).clamp_(max=0).exp_()
+
+    def _raised(self, kernel: Tensor, covered: Tensor) -> Tensor:
+        """What kernel values are above the coverage, float32, until the next call."""
+        out = self.buffers[1][: kernel.numel()].view_as(kernel)
+        return torch.sub(kernel, covered, out=out).relu_()
 
     def _exact_gains(self, rows: Tensor) -> Tensor:
         """Gains from exact distances as whole numbers, int64 (n_rows,)."""
