@@ -73,8 +73,7 @@ class Dense:
             self._sum_all()
         n_tried = self.chunk
         while len(stale := self._stale(n_tried)):
-            # The first ones tell, up to a few, which others may be better.
-            n_tried = 16 * n_tried if n_tried == self.chunk else len(self.points)
+            n_tried *= 4  # the first ones tell, up to a few, which others may be better
             self._refresh(stale)
         window = (self.bounds >= self._threshold()).nonzero()[:, 0]
         if len(window) > 1:
@@ -222,7 +221,7 @@ class Dense:
         for some in rows.split(self.tile):
             gains = self.bounds.new_zeros(len(some))
             left = self.points[some]
-            for columns in self._tiles(self.targets):
+            for columns in self._tiles(self.targets, len(some)):
                 kernel = self._kernel(left, self.target_points[columns])
                 gains += self._raised(kernel, self.covered[columns]) @ self.weights32[columns]
             self.bounds[some] = self.whole[some] = gains
@@ -233,15 +232,16 @@ class Dense:
         right = self.target_points[columns]
         for some, state in zip(rows.split(self.tile), states.split(self.tile), strict=True):
             left = self.points[some]
-            for part in self._tiles(columns):
+            for part in self._tiles(columns, len(some)):
                 before = old[:, part] if len(old) == 1 else old[:, part].index_select(0, state)
                 kernel = self._kernel(left, right[part])
                 self.bounds[some] += self._raised(kernel, new[part]) @ weights[part]
                 self.bounds[some] -= self._raised(kernel, before) @ weights[part]
 
-    def _tiles(self, columns: Tensor) -> list[slice]:
-        """Slices of at most a tile."""
-        return [slice(first, first + self.tile) for first in range(0, len(columns), self.tile)]
+    def _tiles(self, columns: Tensor, n_rows: int) -> list[slice]:
+        """Slices of which the products with so many rows fill a buffer."""
+        width = self.tile**2 // max(1, n_rows)
+        return [slice(first, first + width) for first in range(0, len(columns), width)]
 
     def _kernel(self, left: Tensor, right: Tensor) -> Tensor:
         """Kernel values (n_left, n_right), until the next call; float64 if that is too coarse."""

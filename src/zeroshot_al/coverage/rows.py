@@ -92,7 +92,7 @@ def squared_distances_of_pairs(
     They are float32 (n_pairs,), exact up to one last rounding: the same however pairs are split.
     """
     out = left.new_empty(len(left_index))
-    step = max(1, (1 << (18 if left.device.type == "cpu" else 26)) // left.shape[1])
+    step = max(1, (1 << (17 if left.device.type == "cpu" else 26)) // left.shape[1])
     parts = (tensor.split(step) for tensor in (left_index, right_index, out))
     for of_left, of_right, part in zip(*parts, strict=True):
         difference = left[of_left].double()
