@@ -1,10 +1,10 @@
-"""The first picks: kernel values by matrix products, and only for points that may be the best.
+"""The first picks: kernel values by matrix products, and only those that may decide.
 
-A gain never rises while points are added, so a gain of some picks ago is an upper bound (lazy
-evaluation, Minoux 1978). A working set of the best points keeps its kernel rows in memory and its
-gains up to date; all others have bounds. As long as the best of the working set beats all bounds it
-is the pick. Where the width of the kernel shrinks from s to s', bounds grow by (s / s')^2: with
-p = exp(-u / s^2) > q = exp(-v / s^2) and r = (s / s')^2 >= 1, p^r - q^r <= r (p - q).
+A gain never rises while points are added, so what it was some picks ago is an upper bound (lazy
+evaluation, Minoux 1978), and only the points with the best bounds need theirs brought up to date:
+over the targets that have got a nearer pick since. Where the kernel narrows from s to s', let
+p = exp(-u / s^2) be a point's kernel value of a target, q < p what covers it, r = (s / s')^2. Then
+p^r - q^r <= r p^(r - 1) (p - q), where p is at most that of the nearest target.
 
 Gains of float32 products only propose: points within `TOLERANCE` of the best one are compared by
 exact distances, in whole numbers, as `sparse` does.
@@ -24,6 +24,8 @@ TOLERANCE = 1e-4  # of a gain: what float32 may be off
 NOISE = 2.0**-20  # of the largest gain that there can be, likewise
 MARGIN = 2.0**-17  # of a squared distance, likewise
 NARROW = 0.15  # a kernel's width for which float32 distances are too coarse
+MOST = 0.7  # of the targets: from here on, all of them are as fast
+DRIFT = 16  # how far differences may lower a gain until it is summed again
 SAMPLE = 512  # targets that tell how many pairs there are
 
 
@@ -43,30 +45,36 @@ class Dense:
     def __init__(self, points: Tensor, targets: Tensor, weights: Tensor):
         self.points, self.targets, self.weights = points, targets, weights
         device = points.device
-        whole = len(targets) == len(points)
-        self.target_points = points if whole else points[targets]
-        on_gpu = device.type == "cuda"
-        self.tile = 4096 if on_gpu else 1024
-        self.n_working = 2048 if on_gpu else 256
-        self.n_working = min(self.n_working, len(points))
+        self.weights32 = weights.float()
+        self.is_whole = len(targets) == len(points)
+        self.target_points = points if self.is_whole else points[targets]
+        self.number = torch.full((len(points),), -1, device=device)  # of a point among the targets
+        self.number[targets] = torch.arange(len(targets), device=device)
+        self.tile, self.chunk = (4096, 4096) if device.type == "cuda" else (1024, 64)
+        # A fresh product costs up to a third more in page faults.
+        self.buffers = points.new_empty((2, self.tile * self.tile))
         self.nearest = points.new_full((len(targets),), math.inf)
         self.covered = points.new_zeros(len(targets))
         self.sigma = 1.0
-        # Upper bounds of the gains; the sum of the weights bounds all, as no kernel value passes 1.
-        self.bounds = torch.full((len(points),), float(weights.sum()), device=device).double()
-        self.fresh = torch.zeros(len(points), dtype=torch.bool, device=device)
-        self.selected = torch.zeros_like(self.fresh)
-        self.working = targets[:0]
-        self.kernel = points.new_empty((self.n_working, len(targets)))
+        # What gains were `seen` picks ago, or bounds of them (-1); `whole` when they were last
+        # summed over all targets; `closest` is the squared distance to the nearest other target.
+        self.bounds = torch.full((len(points),), math.inf, dtype=torch.float64, device=device)
+        self.seen = torch.full_like(self.number, -1)
+        self.whole = self.bounds.clone()
+        self.closest = points.new_full((len(points),), -1)
+        self.selected = torch.zeros_like(self.number, dtype=torch.bool)
+        self.n_sums = 0  # over all points
+        # Of every pick: the targets that it is nearer to, and how far their nearest pick was.
+        self.history: list[tuple[Tensor, Tensor]] = []
 
     def representative(self) -> int:
         """The unselected point that raises the coverage most, the first of equals."""
-        stale = self._stale()
-        if len(stale):
-            while len(stale):
-                self._evaluate(stale)
-                stale = self._stale()
-            self._hold()
+        if not self.n_sums:
+            self._sum_all()
+        n_tried = self.chunk
+        while len(stale := self._stale(n_tried)):
+            n_tried *= 4  # the first ones tell, up to a few, which others may be better
+            self._refresh(stale)
         window = (self.bounds >= self._threshold()).nonzero()[:, 0]
         if len(window) > 1:
             window = window[self._exact_gains(window).argmax()]
@@ -86,24 +94,24 @@ class Dense:
         )
         closer = exact < self.nearest[near]
         near, exact = near[closer], exact[closer]
-        new = torch.exp(exact / -(self.sigma**2))
-        if len(self.working):
-            self._lower_working(near, self.covered[near], new)
-        self.nearest[near], self.covered[near] = exact, new
-        self.fresh.zero_()
-        self.fresh[self.working] = True
+        self.history.append((near, self.nearest[near]))
+        self.nearest[near] = exact
+        self.covered[near] = torch.exp(exact / -(self.sigma**2))
         self.selected[index] = True
         self.bounds[index] = -math.inf
 
     def rescale(self, sigma: float) -> None:
         """Narrow the kernel."""
+        ratio = (self.sigma / sigma) ** 2
+        growth = ratio * torch.exp(self.closest.double() * ((1 - ratio) / self.sigma**2))
         # Below the noise of float32 gains nothing is known that could be multiplied.
         self.bounds += NOISE * self.weights.sum()
-        self.bounds *= (self.sigma / sigma) ** 2
+        own = self._own_gains()
         self.sigma = sigma
         self.covered = torch.exp(self.nearest / -(sigma**2))
-        self.fresh.zero_()
-        self.working = self.working[:0]
+        self.bounds = (self.bounds - own) * growth.clamp(max=ratio) + self._own_gains()
+        self.bounds[self.selected] = -math.inf
+        self.seen.fill_(-1)
 
     def n_pairs(self) -> float:
         """Estimate how many pairs (point, target) are closer than the target's nearest pick."""
@@ -140,53 +148,113 @@ class Dense:
             self.selected.cpu().numpy(), self.sigma,
         )  # fmt: skip
 
+    def _own_gains(self) -> Tensor:
+        """What each point adds to its own coverage, float64 (n_samples,); 0 if it is no target."""
+        own = torch.zeros_like(self.bounds)
+        own[self.targets] = self.weights * (1 - self.covered)
+        return own
+
     def _threshold(self) -> Tensor:
         """What a gain must reach to be, within the tolerance, the best of those up to date."""
-        best = self.bounds.masked_fill(~self.fresh, -math.inf).max()
+        best = self.bounds.masked_fill(self.seen < len(self.history), -math.inf).max()
         return best - TOLERANCE * best.abs()
 
-    def _stale(self) -> Tensor:
+    def _stale(self, n_most: int) -> Tensor:
         """Points, best bounds first, of which only a bound is known, and which may be the best."""
-        stale = (~self.fresh & ~self.selected & (self.bounds >= self._threshold())).nonzero()[:, 0]
-        best = self.bounds[stale].topk(min(len(stale), 2 * self.n_working)).indices
-        return stale[best]
+        stale = (self.seen < len(self.history)) & (self.bounds >= self._threshold())
+        stale = (stale & ~self.selected).nonzero()[:, 0]
+        return stale[self.bounds[stale].topk(min(len(stale), n_most)).indices]
 
-    def _hold(self) -> None:
-        """Make the points with the best bounds the working set."""
-        self.working = self.bounds.topk(self.n_working).indices
-        self.working = self.working[~self.selected[self.working]]
-        self._evaluate(self.working, keep=True)
-
-    def _evaluate(self, rows: Tensor, keep: bool = False) -> None:
-        """Bring the bounds of these points up to date; `keep` their kernel values."""
-        for start in range(0, len(rows), self.tile):
-            some = rows[start : start + self.tile]
-            left = self.points[some]
-            gains = self.bounds.new_zeros(len(some))
-            for first in range(0, len(self.targets), self.tile):
+    def _sum_all(self) -> None:
+        """Gains and nearest targets of all points; where all are targets, by half the products."""
+        gains, closest = torch.zeros_like(self.bounds), torch.zeros_like(self.closest)
+        for start in range(0, len(self.points), self.tile):
+            rows = slice(start, start + self.tile)
+            for first in range(start if self.is_whole else 0, len(self.targets), self.tile):
                 columns = slice(first, first + self.tile)
+                kernel = self._kernel(self.points[rows], self.target_points[columns])
+                gains[rows] += self._raised(kernel, self.covered[columns]) @ self.weights32[columns]
+                mirrored = self.is_whole and first > start
+                if mirrored:
+                    raised = self._raised(kernel, self.covered[rows, None])
+                    gains[columns] += self.weights32[rows] @ raised
+                if not self.n_sums:
+                    column = self.number[rows] - first
+                    own = ((column >= 0) & (column < kernel.shape[1])).nonzero()[:, 0]
+                    kernel[own, column[own]] = 0  # no point is its own neighbour
+                    closest[rows] = torch.maximum(closest[rows], kernel.amax(1))
+                    if mirrored:
+                        closest[columns] = torch.maximum(closest[columns], kernel.amax(0))
+        if not self.n_sums:
+            self.closest = (-(self.sigma**2) * closest.log() - MARGIN).clamp_(0, 4)
+        self.n_sums += 1
+        self.bounds = gains.masked_fill_(self.selected, -math.inf)
+        self.whole = self.bounds.clone()
+        self.seen.fill_(len(self.history))
+
+    def _refresh(self, rows: Tensor) -> None:
+        """Bring gains up to date: by what changed since they were, or over all targets."""
+        ages = len(self.history) - self.seen[rows]
+        was = self.nearest.clone()
+        first, end = 1, 2  # ages of 1, of 2 and 3, of 4 to 7, ... have their targets in common
+        while end <= len(self.history) and bool((ages >= first).any()):
+            states = []
+            for age in range(first, end):
+                near, distances = self.history[-age]
+                was[near] = distances
+                states.append(was.clone())
+            columns = (was > self.nearest).nonzero()[:, 0]
+            if MOST * len(self.targets) < len(columns):
+                break
+            some = (ages >= first) & (ages < end)
+            old = torch.exp(torch.stack(states)[:, columns] / -(self.sigma**2))
+            self._subtract(rows[some], columns, old, ages[some] - first)
+            first, end = end, 2 * end
+        self._sum(rows[(ages >= first) | (self.bounds[rows] < self.whole[rows] / DRIFT)])
+        self.seen[rows] = len(self.history)
+
+    def _sum(self, rows: Tensor) -> None:
+        """Gains over all targets."""
+        if 2 * len(rows) > len(self.points) and self.is_whole:
+            self._sum_all()
+            return
+        for some in rows.split(self.tile):
+            gains = self.bounds.new_zeros(len(some))
+            left = self.points[some]
+            for columns in self._tiles(self.targets, len(some)):
                 kernel = self._kernel(left, self.target_points[columns])
-                if keep:
-                    self.kernel[start : start + len(some), columns] = kernel
-                kernel.sub_(self.covered[columns]).relu_()
-                gains += kernel @ self.weights[columns].to(kernel.dtype)
-            self.bounds[some] = gains
-        self.fresh[rows] = True
+                gains += self._raised(kernel, self.covered[columns]) @ self.weights32[columns]
+            self.bounds[some] = self.whole[some] = gains
+
+    def _subtract(self, rows: Tensor, columns: Tensor, old: Tensor, states: Tensor) -> None:
+        """Lower gains by what targets (`columns`) were covered since; `old` of `states` before."""
+        new, weights = self.covered[columns], self.weights32[columns]
+        right = self.target_points[columns]
+        for some, state in zip(rows.split(self.tile), states.split(self.tile), strict=True):
+            left = self.points[some]
+            for part in self._tiles(columns, len(some)):
+                before = old[:, part] if len(old) == 1 else old[:, part].index_select(0, state)
+                kernel = self._kernel(left, right[part])
+                self.bounds[some] += self._raised(kernel, new[part]) @ weights[part]
+                self.bounds[some] -= self._raised(kernel, before) @ weights[part]
+
+    def _tiles(self, columns: Tensor, n_rows: int) -> list[slice]:
+        """Slices of which the products with so many rows fill a buffer."""
+        width = self.tile**2 // max(1, n_rows)
+        return [slice(first, first + width) for first in range(0, len(columns), width)]
 
     def _kernel(self, left: Tensor, right: Tensor) -> Tensor:
-        """Kernel values (n_left, n_right); in float64 where float32 is too coarse."""
+        """Kernel values (n_left, n_right), until the next call; float64 if that is too coarse."""
         if self.sigma < NARROW:
             return squared_distances(left, right).div_(-(self.sigma**2)).exp_()
-        scale = 2 / self.sigma**2
-        return (left @ right.T).sub_(1).mul_(scale).clamp_(max=0).exp_()
+        out = self.buffers[0][: len(left) * len(right)].view(len(left), len(right))
+        torch.mm(left, right.T, out=out)
+        return out.sub_(1).mul_(2 / self.sigma**2).clamp_(max=0).exp_()
 
-    def _lower_working(self, near: Tensor, old: Tensor, new: Tensor) -> None:
-        """Take from the gains of the working set what the new pick covers."""
-        for start in range(0, len(near), self.tile):
-            part = slice(start, start + self.tile)
-            kernel = self.kernel[: len(self.working)].index_select(1, near[part])
-            lost = (kernel - old[part]).relu_() - kernel.sub_(new[part]).relu_()
-            self.bounds[self.working] -= lost @ self.weights[near[part]].float()
+    def _raised(self, kernel: Tensor, covered: Tensor) -> Tensor:
+        """What kernel values are above the coverage, float32, until the next call."""
+        out = self.buffers[1][: kernel.numel()].view_as(kernel)
+        return torch.sub(kernel, covered, out=out).relu_()
 
     def _exact_gains(self, rows: Tensor) -> Tensor:
         """Gains from exact distances as whole numbers, int64 (n_rows,)."""
