@@ -1,10 +1,13 @@
-"""What one GPU does with the paper's own scale, into docs/benchmarks/gpu.json.
+"""What one GPU does with the paper's own scale, into docs/benchmarks/gpu.json and gpu.md.
 
 python benchmarks/gpu.py speed [--device cpu]   orders of seeded rows; steps of every training
+python benchmarks/gpu.py pretrain               the stage pretrain_simclr, timed
 python benchmarks/gpu.py curves                 accuracy of random and of each order, by budget
+python benchmarks/gpu.py few                    the same by a linear head on the frozen features
+python benchmarks/gpu.py page                   docs/benchmarks/gpu.md of what is in gpu.json
 
-`speed` needs no data. `curves` needs data/pool and data/embeddings of profile `gpu`: run the stages
-download, pretrain_simclr and embed before. Each figure is written as it comes,
+`speed` needs no data. `pretrain` needs data/pool, so run the stage download before; the others need
+data/embeddings and metrics/linear_eval.json, so run embed. Each figure is written as it comes,
 so that a run that is cut off keeps what it has.
 """
 
@@ -14,6 +17,7 @@ import hashlib
 import json
 import math
 import multiprocessing
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,12 +28,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from _gpu_page import render
 from _machine import machine
+from _page import update_page
 
-from zeroshot_al.base.files import read_npy
+from zeroshot_al.base.files import read_json, read_npy
 from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import Pool, load_pool
 from zeroshot_al.classifier.classifier import ClassifierParams, train_classifier
@@ -44,15 +51,16 @@ from zeroshot_al.selfsup.encoders import EncoderParams
 
 SIZES = ((50_000, 25_000), (1_281_167, 10_000))
 N_DIMS, N_COMPARED = 512, 1_000
-N_WARMUP = 12
+N_WARMUP, N_DRAWS = 12, 20
+FEW = (10, 20, 50, 100, 200, 400, 800, 1_600)
 ORDERS = {"k-center": kcenter_order, "coverage": coverage_order, "zero-shot": zero_shot_order}
 CLASSIFIERS = ((16, 4), (16, 8), (28, 10))
 
 
-def write(file: Path, name: str, value: object) -> None:
-    """Add one figure to a JSON file, and print it."""
+def write(file: Path, section: str, name: str, value: object) -> None:
+    """Add one figure to a section of a JSON file, and print it."""
     found = json.loads(file.read_text()) if file.exists() else {}
-    found[name] = value
+    found.setdefault(section, {})[name] = value
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=2) + "\n")
     print(f"{time.strftime('%H:%M:%S')} {name}: {json.dumps(value)}", flush=True)
@@ -144,7 +152,7 @@ def classifier_speed(params: ClassifierParams, n_steps: int) -> dict:
 
 
 def speed(out: Path, device: str, n_steps: int) -> None:
-    write(out, "machine", {**machine(), "gpu": device_name(), "torch": torch.__version__})
+    write(out, "speed", "machine", {**machine(), "gpu": device_name(), "torch": torch.__version__})
     simclr, moco = load_section("simclr", SimclrParams), load_section("moco", MocoParams)
     contrastive = functools.partial(pretraining_speed, n_steps=n_steps)
     steps = {
@@ -162,7 +170,45 @@ def speed(out: Path, device: str, n_steps: int) -> None:
     name = f"zero-shot, {SIZES[0][0]}"
     steps[name] = functools.partial(order_speed, "zero-shot", *SIZES[0], device)
     for name, measure in steps.items():
-        write(out, name, measure())
+        write(out, "speed", name, measure())
+
+
+def pretrain(out: Path) -> None:
+    """Run the stage, and take down its seconds, start and checkpoints included."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "src/pretrain_simclr.py"], check=True)
+    seconds = round(time.perf_counter() - start)
+    epochs = load_section("simclr", SimclrParams).epochs
+    write(out, "pretraining", "simclr", {"epochs": epochs, "seconds": seconds})
+
+
+def few(out: Path) -> None:
+    """Fit a linear head on the embeddings of the first images of each order, and of random ones."""
+    pool = load_pool("data/pool")
+    rows = read_npy("data/embeddings/simclr.npy")
+    rows = rows - rows[: pool.n_train].mean(axis=0)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    test, test_labels = rows[pool.n_train :], pool.test_labels
+    orders = {"random": [random_order(pool.n_train, seed) for seed in range(N_DRAWS)]}
+    orders |= {name: [make_order(name, max(FEW))[0]] for name in ORDERS}
+    for name, found in orders.items():
+        accuracies = {}
+        for budget in FEW:
+            heads = [
+                LogisticRegression(C=10, max_iter=300).fit(
+                    rows[order[:budget]], pool.train_labels[order[:budget]]
+                )
+                for order in found
+            ]
+            accuracies[str(budget)] = [float(head.score(test, test_labels)) for head in heads]
+        seen = [first_with_all_classes(pool, order) for order in found]
+        write(out, "few_labels", name, {"accuracies": accuracies, "all_classes_after": seen})
+
+
+def first_with_all_classes(pool: Pool, order: np.ndarray) -> int:
+    """Return how many images of an order it takes to see every class."""
+    firsts = np.unique(pool.train_labels[order], return_index=True)[1]
+    return int(firsts.max()) + 1
 
 
 def make_order(name: str, n_select: int) -> tuple[np.ndarray, float]:
@@ -202,17 +248,17 @@ def curves(out: Path, budgets: list[int], n_seeds: int, n_workers: int, seconds:
             for future in done:
                 name = waiting.pop(future)
                 if future.exception():
-                    write(out, name, {"error": repr(future.exception())[:300]})
+                    write(out, "errors", name, {"error": repr(future.exception())[:300]})
                     continue
                 found, spent = future.result()
                 if name in ORDERS:
-                    write(out, f"order {name}", describe(found, spent, pool, budgets))
+                    write(out, "orders", name, describe(found, spent, pool, budgets))
                     np.save(out.with_name(f"{name}.npy"), found.astype(np.int32))
                     for seed, budget in cases:
                         training = workers.submit(train, found[:budget], seed)
                         waiting[training] = f"{name}, {budget}, seed {seed}"
                 else:
-                    write(out, name, {"accuracy": found, "seconds": round(spent, 1)})
+                    write(out, "curves", name, {"accuracy": found, "seconds": round(spent, 1)})
 
 
 def describe(order: np.ndarray, spent: float, pool: Pool, budgets: list[int]) -> dict:
@@ -224,7 +270,7 @@ def describe(order: np.ndarray, spent: float, pool: Pool, budgets: list[int]) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=["speed", "curves"])
+    parser.add_argument("what", choices=["speed", "pretrain", "curves", "few", "page"])
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/gpu.json"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, default=80)
@@ -235,8 +281,15 @@ def main() -> None:
     given = parser.parse_args()
     if given.what == "speed":
         speed(given.out, given.device, given.steps)
-    else:
+    elif given.what == "pretrain":
+        pretrain(given.out)
+    elif given.what == "curves":
+        write(given.out, "linear_eval", "all", read_json("metrics/linear_eval.json"))
         curves(given.out, given.budgets, given.seeds, given.workers, given.seconds)
+    elif given.what == "few":
+        few(given.out)
+    else:
+        update_page("gpu", render, {})
 
 
 if __name__ == "__main__":
