@@ -44,7 +44,7 @@ def make_page(height=16, budget=BUDGET):
     copy = {"id": f"copy of {NAMES[1]}", "duplicate_of": NAMES[1], "kind": "exact", "distance": "0"}
     rejected = {"id": "<img src=x onerror=alert(1)>", "reason": '"broken"'}
     removed = Removed([copy] * 30, [], [rejected])
-    params = AnnotateParams("simclr", True, 5, 4, 3, 50, 0)
+    params = AnnotateParams(True, 5, 4, 3, 50, 0)
     radii = np.asarray(found.radius)
     picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, None)
     overview = make_overview("SimCLR", pool, rows, radii, picks, removed, params, None)

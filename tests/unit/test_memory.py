@@ -109,7 +109,7 @@ def test_the_process_s_own_limit():
     # The points take 10 MiB themselves, their canonical rows 5 and the rest 4.
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, "18"], capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": str(Path(memory.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(memory.__file__).parents[2])},
     )  # fmt: skip
     assert 0 <= int(done.stdout) <= 8
     assert (

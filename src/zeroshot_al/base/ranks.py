@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather as gather_differentiably
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Ranks:
         """Return the rows of every rank, by rank, whose gradients reach the rank they are of."""
         if self.n_ranks == 1:
             return tensor
-        return torch.cat(gather_differentiably(tensor.contiguous()))
+        return _Gathered.apply(tensor, self)
 
     def gather_rows(self, tensor: Tensor) -> list[Tensor]:
         """Return the tensor of every rank, by rank; the first axis may differ in length."""
@@ -104,6 +104,25 @@ class Ranks:
         encoded = np.frombuffer(json.dumps(value).encode(), dtype=np.uint8).copy()
         parts = self.gather_rows(torch.from_numpy(encoded))
         return [json.loads(part.numpy().tobytes()) for part in parts]
+
+
+class _Gathered(torch.autograd.Function):
+    """The rows of all ranks; backward, the sum of what all ranks' losses ask of one's own.
+
+    `torch.distributed.nn.functional.all_gather` gave other gradients than one process on gloo.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, tensor: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks = ranks
+        return torch.cat(ranks.gather(tensor))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total[ctx.ranks.rows_of(len(total))], None
 
 
 ALONE = Ranks()
