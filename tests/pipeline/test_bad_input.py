@@ -107,8 +107,8 @@ def cut(file, keep: float = 0.5) -> None:
 @pytest.mark.parametrize(
     ("stage", "changes", "parts"),
     [
-        ("download", {"profile": "phone"}, ["'phone'", "demo, folder, laptop or paper"]),
-        ("class_histograms", {"profile": "phone"}, ["'phone'", "demo, folder, laptop or paper"]),
+        ("download", {"profile": "phone"}, ["'phone'", "demo, folder, gpu, laptop or paper"]),
+        ("class_histograms", {"profile": "phone"}, ["'phone'", "demo, folder, gpu, laptop or paper"]),
         ("download", {"profiles.demo.data.source": "mnist"}, ["'mnist'", "cifar10", "folder"]),
         ("download", {"profiles.demo.data.rooot": "x"}, ["'rooot'", "did you mean 'root'"]),
         ("download", {"profiles.demo.data.source": None}, ["missing key 'source'", "add it"]),
