@@ -26,7 +26,7 @@ SCRIPTS = sorted(SRC.glob("*.py"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PROCESS = "src/zeroshot_al/process/"
 EXPERIMENT_KEYS = {"profile", "budget", "budgets", "seeds"}
-PROFILES = ("demo", "folder", "laptop", "paper")
+PROFILES = ("demo", "folder", "gpu", "laptop", "paper")
 SECTION_CLASSES = {
     "data": DataParams,
     "encoder": EncoderParams,
