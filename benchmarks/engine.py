@@ -262,11 +262,11 @@ def use_profile(profile: str) -> None:
     """Work in a folder of our own, whose params.yaml names the profile."""
     import os
 
-    import yaml
+    from zeroshot_al.base.params import read_yaml
 
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params = read_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"))
     folder = tempfile.mkdtemp(prefix="engine-benchmark-")
-    Path(folder, "params.yaml").write_text(yaml.safe_dump(params | {"profile": profile}))
+    Path(folder, "params.yaml").write_text(json.dumps(params | {"profile": profile}))
     os.chdir(folder)
 
 

@@ -14,12 +14,11 @@ import sys
 from pathlib import Path
 
 import torch
-import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from zeroshot_al.base.files import write_json
-from zeroshot_al.base.params import load_experiment
+from zeroshot_al.base.params import load_experiment, read_yaml
 from zeroshot_al.process.cores import n_cores
 from zeroshot_al.process.stage import run_stage
 
@@ -51,7 +50,7 @@ def hardware() -> str:
 
 def stage_minutes() -> dict[str, float]:
     """Return each stage's minutes by the times at which its files were written."""
-    stages = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
+    stages = read_yaml(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
     ends = sorted((written_at(stage["outs"]), name) for name, stage in stages.items())
     minutes: dict[str, float] = {}
     for (before, _), (end, name) in itertools.pairwise(ends):

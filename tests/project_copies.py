@@ -10,7 +10,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from ruamel.yaml import YAML
+
+from zeroshot_al.base.params import merge, read_yaml
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -59,23 +61,27 @@ class Project:
 
     def params(self) -> dict:
         """Read params.yaml."""
-        return yaml.safe_load((self.root / "params.yaml").read_text(encoding="utf-8"))
+        return read_yaml((self.root / "params.yaml").read_text(encoding="utf-8"))
+
+    def sections(self, profile: str) -> dict:
+        """Return a profile's sections over the defaults."""
+        params = self.params()
+        return merge(params["defaults"], params["profiles"][profile])
 
     def set_params(self, changes: dict[str, object]) -> None:
         """Change keys of params.yaml, each given by its dotted path; None removes one."""
-        params = self.params()
+        yaml, file = YAML(), self.root / "params.yaml"
+        params = yaml.load(file)
         for path, value in changes.items():
             *parents, key = path.split(".")
             section = params
             for parent in parents:
-                section = section[parent]
+                section = section.setdefault(parent, {})
             if value is None:
                 del section[key]
             else:
                 section[key] = value
-        (self.root / "params.yaml").write_text(
-            yaml.safe_dump(params, sort_keys=False), encoding="utf-8"
-        )
+        yaml.dump(params, file)
 
     def commit(self) -> None:
         """Commit everything that git does not ignore."""
@@ -134,4 +140,4 @@ def options_of_demo() -> list[str]:
     """Return the Makefile's own options of the demo, and those that lower its counts."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     own = re.search(r"^DEMO := (.+)$", makefile, re.MULTILINE)
-    return [*shlex.split(own[1]), *(f"-S{key}={value}" for key, value in FEWER_STEPS.items())]
+    return [*shlex.split(own[1]), *(f"-S++{key}={value}" for key, value in FEWER_STEPS.items())]

@@ -14,12 +14,12 @@ from dvc.repo import Repo
 
 STAND_IN = """
 import hashlib, json, os, pathlib, sys
-import yaml
+from ruamel.yaml import YAML
 
 here = pathlib.Path(__file__).parent
 script, *arguments = sys.argv[1:]
 stage = json.loads((here / "stages.json").read_text())[script]
-params = yaml.safe_load(pathlib.Path("params.yaml").read_text())
+params = YAML(typ="safe", pure=True).load(pathlib.Path("params.yaml"))
 content = repr([script, arguments])
 for path in stage["params"]:
     value = params

@@ -111,7 +111,11 @@ def cut(file, keep: float = 0.5) -> None:
         ("class_histograms", {"profile": "phone"}, ["'phone'", "demo, folder, gpu, laptop or paper"]),
         ("download", {"profiles.demo.data.source": "mnist"}, ["'mnist'", "cifar10", "folder"]),
         ("download", {"profiles.demo.data.rooot": "x"}, ["'rooot'", "did you mean 'root'"]),
-        ("download", {"profiles.demo.data.source": None}, ["missing key 'source'", "add it"]),
+        (
+            "download",
+            {"defaults.data.source": None, "profiles.demo.data.source": None},
+            ["missing key 'source'", "add it"],
+        ),
         ("download", {"profiles.demo.mocco": {}}, ["'mocco'", "did you mean 'moco'"]),
         ("class_histograms", {"budgett": 3}, ["'budgett'", "did you mean 'budget'"]),
         ("class_histograms", {"budgets": None}, ["missing key 'budgets'", "add it"]),

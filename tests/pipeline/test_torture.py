@@ -15,12 +15,12 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from processes import eventually
 from project_copies import FEWER_STEPS, Project
 from saved import saves, wait_for_saves
+from zeroshot_al.base.params import read_yaml
 
 pytestmark = [
     pytest.mark.torture,
@@ -113,7 +113,7 @@ def test_a_stage_killed_again_and_again(base, project, name):
     expected = state(base)
     stage, *arguments = name.split("@")
     script = (sys.executable, f"src/{stage}.py", *arguments)
-    locked = yaml.safe_load(expected["dvc.lock"])["stages"][name]
+    locked = read_yaml(expected["dvc.lock"])["stages"][name]
     outs = tuple(out["path"] for out in locked["outs"])
     started = time.monotonic()
     project.run(*script)

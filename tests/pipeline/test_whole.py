@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 from safetensors.numpy import load_file
 
+from zeroshot_al.base.params import read_yaml
 from zeroshot_al.base.pool import load_pool
 from zeroshot_al.kcenter import kcenter_order
 
@@ -48,6 +48,11 @@ def params(finished):
     return finished.params()
 
 
+@pytest.fixture(scope="module")
+def sections(finished):
+    return finished.sections("demo")
+
+
 def test_the_demo_prints_its_table_and_pictures(demo, params):
     done = demo[0]
     cells = [line.split() for line in done.stdout.replace(",", "").splitlines()]
@@ -76,7 +81,7 @@ def test_the_results_can_be_shown_again(demo):
 
 
 def test_all_stages_ran_with_the_profile_s_params(finished, params):
-    lock = yaml.safe_load((finished.root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    lock = read_yaml((finished.root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     trained = [f"train_budget@{budget}" for budget in params["budgets"]]
     before = ["download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order", "annotate"]
     before += ["labels"]
@@ -97,9 +102,9 @@ def test_pool(root):
 
 
 @pytest.mark.parametrize("method", ZERO_SHOT)
-def test_pretraining(root, params, method):
+def test_pretraining(root, sections, method):
     rows = read_rows(root / f"plots/pretrain/{method}.csv", "epoch,loss,learning_rate")
-    epochs = params["profiles"]["demo"][method]["epochs"]
+    epochs = sections[method]["epochs"]
     assert [int(row["epoch"]) for row in rows] == list(range(1, epochs + 1))
     assert all(float(row["loss"]) > 0 for row in rows)
     weights = load_file(root / f"models/{method}.safetensors")
@@ -108,7 +113,7 @@ def test_pretraining(root, params, method):
 
 
 @pytest.mark.parametrize("method", ZERO_SHOT)
-def test_embeddings_and_orders(root, params, method):
+def test_embeddings_and_orders(root, params, sections, method):
     embeddings = np.load(root / f"data/embeddings/{method}.npy", allow_pickle=False)
     assert embeddings.dtype == np.float32
     assert len(embeddings) == N_TRAIN + N_TEST
@@ -120,11 +125,11 @@ def test_embeddings_and_orders(root, params, method):
     assert sorted(order) == list(range(N_TRAIN))
     ids = load_pool(root / "data/pool").ids
     assert [row["id"] for row in rows] == [ids[index] for index in order]
-    n_initial = params["profiles"]["demo"]["kcenter"]["n_initial"]
+    n_initial = sections["kcenter"]["n_initial"]
     radii = [float(row["radius"]) for row in rows][n_initial:]
     assert all(near <= far for far, near in pairwise(radii))
     # Asked for a smaller budget, k-center gives the prefix.
-    kcenter = params["profiles"]["demo"]["kcenter"]
+    kcenter = sections["kcenter"]
     for budget in params["budgets"][:3]:
         assert (
             kcenter_order(embeddings[:N_TRAIN], budget, **kcenter).order.tolist() == order[:budget]

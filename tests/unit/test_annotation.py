@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 import annotate
 from pools import write_pool
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_csv, write_csv, write_npy
+from zeroshot_al.base.params import read_yaml
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.gallery.annotation import file_name
 from zeroshot_al.kcenter import kcenter_order
@@ -47,13 +47,13 @@ def make_workspace(root, ids, **annotate_params):
 
 
 def set_params(root, budget=BUDGET, data=None, method="simclr", **annotate_params):
-    document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    document = read_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"))
     document |= {"profile": "demo", "budget": budget}
     profile = document["profiles"]["demo"]
     profile["annotate"] |= {"n_random": 3, "map_points": 20, "n_clusters": 3} | annotate_params
     profile["data"] |= data or {}
-    profile["order"]["method"] = method
-    (root / "params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    profile["order"] = {"method": method}
+    (root / "params.yaml").write_text(json.dumps(document), encoding="utf-8")
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 from dvc.utils.hydra import apply_overrides
 
 from project_copies import BIN, ROOT, Project, clean_environment
+from zeroshot_al.base.params import read_yaml
 
 HOSTILE = [
     "/plain", "/with blank ", "/it's", '/a "quote"', "/$(touch evil)", "/`touch evil`",
@@ -58,9 +58,9 @@ def as_dvc_reads(option, tmp_path):
     """Apply a -S option to params by DVC's own code, and return the path's new value."""
     path = tmp_path / "of_dvc.yaml"
     empty = {"data": {"root": None}, "labels": {"file": None}}
-    path.write_text(yaml.safe_dump({"profiles": {"folder": empty}}))
+    path.write_text(json.dumps({"profiles": {"folder": empty}}))
     apply_overrides(path, [option])
-    section = yaml.safe_load(path.read_text())["profiles"]["folder"]
+    section = read_yaml(path.read_text())["profiles"]["folder"]
     return section["data"]["root"] or section["labels"]["file"]
 
 

@@ -1,8 +1,9 @@
+import json
 from dataclasses import dataclass
 from typing import Literal
 
 import pytest
-import yaml
+from dvc.utils.hydra import apply_overrides
 
 from refusals import refusal
 from zeroshot_al.base.params import Experiment, load_experiment, load_ranks, load_section
@@ -37,12 +38,14 @@ def write(tmp_path):
 
     def _write(top=None, section=None, drop=()):
         sections = {"moco": GOOD | (section or {})}
-        document = TOP | {"profiles": {"demo": sections, "laptop": sections}} | (top or {})
+        document = TOP | {
+            "defaults": {"moco": {}}, "profiles": {"demo": sections, "laptop": sections},
+        } | (top or {})  # fmt: skip
         for key in drop:
             document.pop(key, None)
             sections["moco"].pop(key, None)
         path = tmp_path / "params.yaml"
-        path.write_text(yaml.safe_dump(document))
+        path.write_text(json.dumps(document))
         return path
 
     return _write
@@ -182,3 +185,101 @@ def test_ranks_below_one_are_refused(write, value, told):
 
 def test_missing_ranks_are_told(write):
     assert "missing key 'ranks'" in refusal(load_ranks, write())
+
+
+@dataclass(frozen=True)
+class Values:
+    number: float
+    count: int
+    text: str | None
+    names: tuple[str, ...] | None
+    views: Schedule
+
+
+VALUES = {"number": 0.1, "count": 3, "text": None, "names": None, "views": {"warmup_epochs": 1}}
+
+
+@pytest.fixture
+def layered(tmp_path):
+    """Write a params.yaml of defaults and of a profile's overrides, and return its path."""
+
+    def _layered(override, defaults=VALUES):
+        path = tmp_path / "params.yaml"
+        document = TOP | {"defaults": {"a": defaults}, "profiles": {"demo": {"a": override}}}
+        path.write_text(json.dumps(document))
+        return path
+
+    return _layered
+
+
+def test_a_profile_says_what_differs_from_the_defaults(layered):
+    assert load_section("a", Values, layered({})) == Values(0.1, 3, None, None, Schedule(1))
+    override = {"views": {"warmup_epochs": 2}, "text": "x", "names": ["a"]}
+    assert load_section("a", Values, layered(override)) == Values(0.1, 3, "x", ("a",), Schedule(2))
+    # A list replaces a list, and null a value.
+    path = layered({"names": ["b"], "text": None}, VALUES | {"names": ["a", "c"], "text": "x"})
+    assert load_section("a", Values, path) == Values(0.1, 3, None, ("b",), Schedule(1))
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ({"numbr": 1}, "unknown key 'numbr' in profiles.demo.a of"),
+        ({"views": {"warmup": 1}}, "unknown key 'warmup' in views in profiles.demo.a of"),
+        ({"views": None}, "views in profiles.demo.a of"),
+        (None, "profiles.demo.a of"),
+    ],
+)
+def test_an_override_is_checked_as_strictly(layered, override, told):
+    assert told in refusal(load_section, "a", Values, layered(override))
+
+
+def test_a_key_in_neither_is_missing(layered):
+    defaults = {key: value for key, value in VALUES.items() if key != "count"}
+    told = refusal(load_section, "a", Values, layered({}, defaults))
+    assert "missing key 'count' in profiles.demo.a of" in told
+
+
+def test_a_section_that_the_defaults_lack_is_told(tmp_path, write):
+    profiles = {"demo": {"moco": GOOD, "mocco": {}}}
+    told = refusal(load_section, "moco", Section, write({"profiles": profiles}))
+    assert "unknown key 'mocco' in profiles.demo of" in told
+    assert "did you mean 'moco'?" in told
+    assert "defaults of" in refusal(load_section, "moco", Section, write({"defaults": None}))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(
+            (f"number={text}", float(text))
+            for text in ("1e-05", "3e-05", "0.00001", "5E-5", "1e30")
+        ),
+        ("number=2", 2.0),
+        ("count=12", 12),
+        ("count=-1", -1),
+        *((f"text={text}", text) for text in ("yes", "no", "on", "Off", "y", "12:30", "1:2:3")),
+        ("text=2024-05-01", "2024-05-01"),
+        ("text='1e-05'", "1e-05"),
+        ("text='007'", "007"),
+        ("text='true'", "true"),
+        ("text='null'", "null"),
+        ("text='~'", "~"),
+        ("text=null", None),
+        ('text="/my photos, of \'24/a: b #c"', "/my photos, of '24/a: b #c"),
+        ('names=["yes","no"]', ("yes", "no")),
+        ("names=[yes,no,12:30]", ("yes", "no", "12:30")),
+        ("names=null", None),
+    ],
+)
+@pytest.mark.parametrize("holder", ["profiles.demo.a", "defaults.a"])
+def test_a_value_set_by_dvc_is_read_back(layered, option, value, holder):
+    path = layered({}) if holder.startswith("defaults") else layered(VALUES)
+    apply_overrides(path, [f"{holder}.{option}"])
+    assert getattr(load_section("a", Values, path), option.partition("=")[0]) == value
+
+
+def test_a_key_of_the_defaults_alone_takes_a_plus(layered):
+    path = layered({})
+    apply_overrides(path, ["+profiles.demo.a.views.warmup_epochs=7"])
+    assert load_section("a", Values, path).views == Schedule(7)

@@ -1,5 +1,6 @@
 """The canonical order, digits, and the stage as a whole; other files test the other sources."""
 
+import json
 import random
 import re
 import sys
@@ -7,7 +8,6 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 import download
@@ -141,7 +141,7 @@ def workspace(tmp_path, monkeypatch):
     def _write(source, root=None):
         sections = {"data": asdict(DataParams(source, root))}
         (tmp_path / "params.yaml").write_text(
-            yaml.safe_dump({"profile": "x", "profiles": {"x": sections}})
+            json.dumps({"profile": "x", "defaults": sections, "profiles": {"x": {"data": {}}}})
         )
 
     return _write

@@ -1,5 +1,8 @@
 """params.yaml, read strictly into frozen dataclasses: unknown and missing keys are errors.
 
+`defaults` holds every key, a profile what differs; together they must be exactly what is declared.
+The file is YAML 1.2, which DVC's `-S` writes: `1e-05` is a number there, and `no` a word.
+
 Each library module declares the dataclass of its own section; this file knows none of them, so
 that a new option of one stage does not make the others stale.
 """
@@ -11,11 +14,14 @@ import typing
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from zeroshot_al.base.errors import InputError
 
 T = typing.TypeVar("T")
+
+_NOT_OF_THE_EXPERIMENT = ("defaults", "profiles", "ranks")
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ def load_experiment(path: str | Path = "params.yaml") -> Experiment:
     document = _read(path)
     experiment = _build(
         Experiment,
-        {key: value for key, value in document.items() if key not in ("profiles", "ranks")},
+        {key: value for key, value in document.items() if key not in _NOT_OF_THE_EXPERIMENT},
         str(path),
     )
     _active_profile(document, path)
@@ -79,17 +85,34 @@ def load_ranks(path: str | Path = "params.yaml") -> int:
 
 
 def load_section(section: str, cls: type[T], path: str | Path = "params.yaml") -> T:
-    """Read one section of the active profile into its dataclass.
+    """Read one section of the active profile, over its defaults, into its dataclass.
 
     Raises
     ------
     InputError
         If the profile or a key is unknown, missing or of the wrong type.
     """
-    profile, sections = _active_profile(_read(path), path)
+    document = _read(path)
+    profile, sections = _active_profile(document, path)
+    # Each profile names every section, be it as {}: DVC tracks none that is not there.
     if not isinstance(sections, dict) or section not in sections:
         raise InputError(f"missing key {section!r} in profiles.{profile} of {path}; add it")
-    return _build(cls, sections[section], f"profiles.{profile}.{section} of {path}")
+    defaults = document.get("defaults")
+    if not isinstance(defaults, dict):
+        raise InputError(f"defaults of {path} must hold the sections; restore them from git")
+    _check_known(set(defaults), sections, f"profiles.{profile} of {path}")
+    values = merge(defaults.get(section, {}), sections[section])
+    return _build(cls, values, f"profiles.{profile}.{section} of {path}")
+
+
+def merge(default: object, override: object) -> object:
+    """Lay an override over a default: keys of dicts one by one, all else as a whole."""
+    if not isinstance(default, dict) or not isinstance(override, dict):
+        return override
+    return default | {
+        key: merge(default[key], value) if key in default else value
+        for key, value in override.items()
+    }
 
 
 def _active_profile(document: dict, path: str | Path) -> tuple[str, object]:
@@ -103,12 +126,17 @@ def _active_profile(document: dict, path: str | Path) -> tuple[str, object]:
     return profile, profiles[profile]
 
 
+def read_yaml(text: str) -> object:
+    """Read YAML 1.2, as DVC writes it."""
+    return YAML(typ="safe", pure=True).load(text)
+
+
 def _read(path: str | Path) -> dict:
     try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        document = read_yaml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run from the repository's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise InputError(f"{path} must hold keys and values; restore it from git")
@@ -118,14 +146,18 @@ def _read(path: str | Path) -> dict:
 def _check_keys(expected: set[str], found: object, where: str) -> None:
     if not isinstance(found, dict):
         raise InputError(f"{where} must hold the keys {_one_of(expected, 'and')}")
+    _check_known(expected, found, where)
+    missing = sorted(expected - set(found))
+    if missing:
+        raise InputError(f"missing key {missing[0]!r} in {where}; add it")
+
+
+def _check_known(expected: set[str], found: dict, where: str) -> None:
     for key in found:
         if key not in expected:
             close = difflib.get_close_matches(str(key), expected, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"known are {_one_of(expected)}"
             raise InputError(f"unknown key {key!r} in {where}; {hint}")
-    missing = sorted(expected - set(found))
-    if missing:
-        raise InputError(f"missing key {missing[0]!r} in {where}; add it")
 
 
 def _build(cls: type[T], values: object, where: str) -> T:
