@@ -13,18 +13,19 @@ exact distances, in whole numbers, as `sparse` does.
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from zeroshot_al._kcenter_distances import squared_distances
-from zeroshot_al.coverage.rows import squared_distances_of_pairs
+from zeroshot_al.coverage.pairs import MARGIN, close_pairs, squared_distances_of_pairs
 from zeroshot_al.coverage.sparse import Sparse, fixed_point
 
+TILE = {"cpu": 1024, "cuda": 4096}  # rows and columns of a product
+CHUNK = {"cpu": 64, "cuda": 4096}  # points whose gains are brought up to date first
 TOLERANCE = 1e-4  # of a gain: what float32 may be off
 NOISE = 2.0**-20  # of the largest gain that there can be, likewise
-MARGIN = 2.0**-17  # of a squared distance, likewise
 NARROW = 0.15  # a kernel's width for which float32 distances are too coarse
+MANY = 2048  # points tried until all are
 MOST = 0.7  # of the targets: from here on, all of them are as fast
 DRIFT = 16  # how far differences may lower a gain until it is summed again
 SAMPLE = 512  # targets that tell how many pairs there are
@@ -49,7 +50,7 @@ class Dense:
         self.weights32 = weights.float()
         self.is_whole = len(targets) == len(points)
         self.target_points = points if self.is_whole else points[targets]
-        self.tile, self.chunk = (4096, 4096) if device.type == "cuda" else (1024, 64)
+        self.tile, self.chunk = TILE[device.type], CHUNK[device.type]
         # A fresh product costs up to a third more in page faults.
         self.buffers = points.new_empty((2, self.tile * self.tile))
         self.nearest = points.new_full((len(targets),), math.inf)
@@ -68,7 +69,7 @@ class Dense:
         """The unselected point that raises the coverage most, the first of equals."""
         n_tried = self.chunk
         while len(stale := self._stale()):
-            if self.is_whole and 2 * len(stale) > len(self.points) and n_tried > self.chunk:
+            if self.is_whole and 2 * len(stale) > len(self.points) and n_tried > MANY:
                 self._sum_all()
                 continue
             self._refresh(stale[self.bounds[stale].topk(min(len(stale), n_tried)).indices])
@@ -123,28 +124,9 @@ class Dense:
 
     def sparse(self) -> Sparse:
         """The same state, with the pairs that still matter and no other."""
-        of_target, of_point, distances = [], [], []
-        for start in range(0, len(self.targets), self.tile):
-            rows = slice(start, start + self.tile)
-            limit = (1 - self.nearest[rows, None] / 2) - MARGIN
-            parts = []
-            for first in range(0, len(self.points), self.tile):
-                products = self.target_points[rows] @ self.points[first : first + self.tile].T
-                target, point = (products > limit).nonzero().unbind(1)
-                target, point = target + start, point + first
-                exact = squared_distances_of_pairs(self.target_points, target, self.points, point)
-                kept = exact < self.nearest[target]
-                parts.append((target[kept], point[kept], exact[kept]))
-            target, point, exact = (torch.cat(columns) for columns in zip(*parts, strict=True))
-            by_target = target.argsort(stable=True)
-            of_target.append(target[by_target].int().cpu().numpy())
-            of_point.append(point[by_target].int().cpu().numpy())
-            distances.append(exact[by_target].cpu().numpy())
-        return Sparse(
-            np.concatenate(of_target), np.concatenate(of_point), np.concatenate(distances),
-            self.nearest.cpu().numpy(), self.targets.cpu().numpy(), self.weights.cpu().numpy(),
-            self.selected.cpu().numpy(), self.sigma,
-        )  # fmt: skip
+        pairs = close_pairs(self.points, self.target_points, self.nearest, self.tile)
+        arrays = (self.nearest, self.targets, self.weights, self.selected)
+        return Sparse(*pairs, *(array.cpu().numpy() for array in arrays), self.sigma)
 
     def _threshold(self) -> Tensor:
         """What a gain must reach to be, within the tolerance, the best of those up to date."""
