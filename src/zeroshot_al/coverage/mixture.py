@@ -12,6 +12,7 @@ from itertools import cycle, islice
 import numpy as np
 import torch
 
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.coverage.order import start_search
 from zeroshot_al.coverage.search import FAR, REPRESENTATIVE
 
@@ -67,7 +68,7 @@ def zero_shot_order(
     Raises
     ------
     InputError
-        As `coverage_order`.
+        As `coverage_order`, and for an unknown reason.
 
     Examples
     --------
@@ -75,6 +76,10 @@ def zero_shot_order(
     >>> zero_shot_order(points, 3).reasons
     ('representative', 'representative', 'far')
     """
+    unknown = [reason for reason in reasons if reason not in CYCLE]
+    if unknown or not len(reasons):
+        found = f"holds {unknown[0]!r}" if unknown else "is empty"
+        raise InputError(f"reasons {found}; give a cycle of {REPRESENTATIVE!r} and {FAR!r}")
     search, initial = start_search(
         embeddings, n_select, initial_indices, weights, n_targets, seed, device
     )

@@ -27,8 +27,14 @@ import torch
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.coverage.rows import centred_rows, check_weights
-from zeroshot_al.coverage.search import REPRESENTATIVE, Search
-from zeroshot_al.kcenter.input import check_counts, check_device, check_indices
+from zeroshot_al.coverage.search import PAIRS_PER_POINT, REPRESENTATIVE, Search
+from zeroshot_al.kcenter.input import (
+    check_counts,
+    check_device,
+    check_embeddings,
+    check_indices,
+)
+from zeroshot_al.process.memory import check_memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +122,8 @@ def start_search(
     device: str | torch.device,
 ) -> tuple[Search, np.ndarray]:
     """Check what `coverage_order` was given; return a search and the initial indices."""
-    rows = centred_rows(embeddings)
-    n_samples = len(rows)
+    check_embeddings(embeddings)
+    n_samples, n_dims = embeddings.shape
     where = check_device(device)
     initial = check_indices("initial_indices", initial_indices, n_samples)
     check_counts(n_select, n_samples - len(initial), 1, seed)
@@ -134,4 +140,25 @@ def start_search(
         raise InputError(
             f"weights are 0 for all of the {n_targets} targets; raise n_targets or the weights"
         )
+    check_fits(n_samples, n_dims, len(targets), where)
+    rows = centred_rows(embeddings)
     return Search(rows, targets, counts[targets], where), initial
+
+
+def check_fits(n_samples: int, n_dims: int, n_targets: int, device: torch.device) -> None:
+    """Check that there is memory for the rows, the targets' copy of them, and the pairs.
+
+    Raises
+    ------
+    InputError
+        With both figures.
+    """
+    what = f"coverage of {n_targets:,} by embeddings of {n_samples:,} x {n_dims:,}"
+    remedy = "take fewer images, an encoder of fewer features or more memory"
+    rows = 4 * n_dims * (n_samples + (n_targets if n_targets < n_samples else 0))
+    pairs = 24 * PAIRS_PER_POINT * n_samples  # 16 bytes each, and 8 while they are sorted
+    if device.type == "cuda":
+        check_memory(4 * n_dims * n_samples + pairs, what, remedy)
+        check_memory(rows, what, remedy, device)
+    else:
+        check_memory(rows + pairs, what, remedy)

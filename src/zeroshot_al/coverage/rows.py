@@ -6,8 +6,6 @@ large mean, and all their cosines are near 1.
 """
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.kcenter.input import _canonical_chunk, check_embeddings
@@ -82,20 +80,3 @@ def check_weights(weights: np.ndarray | None, n_samples: int) -> np.ndarray:
     if not largest > 0:
         raise InputError("weights are all 0 and leave nothing to cover; give some that are above 0")
     return array.astype(np.float64) / largest
-
-
-def squared_distances_of_pairs(
-    left: Tensor, left_index: Tensor, right: Tensor, right_index: Tensor
-) -> Tensor:
-    """Squared distances of the rows `left_index` of `left` to `right_index` of `right`.
-
-    They are float32 (n_pairs,), exact up to one last rounding: the same however pairs are split.
-    """
-    out = left.new_empty(len(left_index))
-    step = max(1, (1 << (17 if left.device.type == "cpu" else 26)) // left.shape[1])
-    parts = (tensor.split(step) for tensor in (left_index, right_index, out))
-    for of_left, of_right, part in zip(*parts, strict=True):
-        difference = left[of_left].double()
-        difference -= right[of_right]
-        part.copy_(torch.linalg.vecdot(difference, difference))
-    return out
