@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 import multiprocessing
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,9 +23,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-
 from _machine import machine
 
 from zeroshot_al.base.files import read_npy

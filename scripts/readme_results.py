@@ -5,10 +5,7 @@ python scripts/readme_results.py --check    exit 1 when README.md says something
 """
 
 import argparse
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path, read_json

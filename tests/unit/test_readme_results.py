@@ -1,4 +1,5 @@
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -124,8 +125,12 @@ def test_check_fails_until_written_and_when_a_metric_changes(root, call):
 def test_check_exits_with_one_sentence(root):
     done = subprocess.run(
         [sys.executable, SCRIPTS / "readme_results.py", "--check"],
-        cwd=root, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS.parent / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("readme_results: README.md is older than the metrics")
     assert done.stderr.count("\n") == 1
