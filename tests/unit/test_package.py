@@ -1,6 +1,7 @@
 """The wheel: what it declares and holds, and that the orders need nothing of the pipeline."""
 
 import ast
+import doctest
 import json
 import re
 import subprocess
@@ -128,3 +129,22 @@ def test_all_that_is_imported_is_declared_and_pinned():
     assert found <= declared
     pinned = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert names(pinned) <= declared
+
+
+def test_the_examples_of_the_readme_run():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```pycon\n(.+?)```", text, re.DOTALL)
+    example = doctest.DocTestParser().get_doctest(block, {}, "README.md", None, 0)
+    assert doctest.DocTestRunner().run(example) == (0, 7)
+
+
+def test_the_links_of_the_pages_lead_somewhere():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    broken = [
+        f"{page.name}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        if not link.startswith("http") and not (page.parent / link).exists()
+    ]
+    assert not broken
+    assert len(pages[0].read_text(encoding="utf-8").splitlines()) <= 150
