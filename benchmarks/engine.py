@@ -26,8 +26,6 @@ from _machine import machine
 from _page import update_page
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
-
 N_IMAGES, SIZE_PX, N_CLASSES = 5_000, 32, 10
 CONTENDERS = {  # of each task, in the order of the page
     "simclr": ("ours", "ours without augmentation", "lightly's loop"),

@@ -28,13 +28,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-
 from _gpu_page import render
 from _machine import machine
 from _page import update_page
+from sklearn.linear_model import LogisticRegression
 
 from zeroshot_al.base.files import read_json, read_npy
 from zeroshot_al.base.params import load_section

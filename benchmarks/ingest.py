@@ -24,8 +24,6 @@ from _page import update_page
 from PIL import Image, ImageChops, __version__
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
-
 CONTENDERS = ("bare, one process", "bare, all cores", "ours, all cores")
 PHOTO_SIZE = (1600, 1200)
 

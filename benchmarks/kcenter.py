@@ -29,7 +29,6 @@ from _machine import cpu_flags, machine
 from _page import update_page
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
 
 
 def clustered(n_samples: int, n_dims: int, seed: int = 0) -> np.ndarray:

@@ -28,8 +28,6 @@ from _ranks_page import render
 from kcenter import clustered
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
-
 KCENTER = (  # n_samples, n_dims, budget, precision
     (50_000, 512, 25_000, "float32"),
     (50_000, 512, 25_000, "bf16"),

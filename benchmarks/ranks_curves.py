@@ -21,10 +21,9 @@ import numpy as np
 from _machine import machine
 from _page import FOLDER, update_page
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+from zeroshot_al.base.ranks import ALONE, Ranks
 
-from zeroshot_al.base.ranks import ALONE, Ranks  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 PARTS = {"demo": ("digits", 1024), "laptop": ("cifar10", 768)}  # profile: source, train images
 METHODS = {"simclr": "SimCLR", "moco": "MoCo-v2"}

@@ -22,8 +22,6 @@ from _machine import machine
 from _page import update_page
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
-
 CASES = {  # of the table: number of ranks and threads of each
     "1 process, 2 threads": (1, 2),
     "1 process, 1 thread": (1, 1),

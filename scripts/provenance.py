@@ -10,12 +10,9 @@ restored from a cache, or run on another day, have no such time: run this after 
 import itertools
 import os
 import platform
-import sys
 from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from zeroshot_al.base.files import write_json
 from zeroshot_al.base.params import load_experiment, read_yaml

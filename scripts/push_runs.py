@@ -8,13 +8,10 @@ does not push them (3.67), and without them a stage runs again.
 """
 
 import logging
-import sys
 from pathlib import Path
 
 from dvc.exceptions import DvcException, UploadError
 from dvc.repo import Repo
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.process.stage import run_stage

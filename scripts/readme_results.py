@@ -1,14 +1,13 @@
-"""Write the results into README.md between its two markers, from the committed metrics.
+"""Write the results into README.md and docs/RESULTS.md, from the committed metrics.
 
 python scripts/readme_results.py            write
-python scripts/readme_results.py --check    exit 1 when README.md says something else
+python scripts/readme_results.py --check    exit 1 when one of them says something else
+
+Only what stands between the two markers changes.
 """
 
 import argparse
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path, read_json
@@ -18,26 +17,29 @@ from zeroshot_al.report.tables import markdown_linear_eval, markdown_results, pr
 
 BEGIN = "<!-- results: begin, written by scripts/readme_results.py -->"
 END = "<!-- results: end -->"
+README, DETAILS = "README.md", "docs/RESULTS.md"
 
 
-def results_block(root: Path) -> str:
-    """Make the block from the files under `root`; provenance.json alone may be missing."""
+def results_blocks(root: Path) -> dict[str, str]:
+    """Make each page's block from the files under `root`; provenance.json alone may be missing."""
     provenance = root / "metrics/provenance.json"
-    return "\n\n".join(
-        [
-            "![Test accuracy against the number of labelled images](plots/learning_curves.png)",
-            provenance_line(read_json(provenance) if provenance.exists() else None),
-            markdown_results(from_csv(root / "plots/learning_curves.csv")),
-            "<details><summary>How often each class is picked</summary>",
-            "![Class counts among the first picks of each method](plots/class_histograms.png)",
-            "</details>",
-            markdown_linear_eval(read_json(root / "metrics/linear_eval.json")),
-        ]
-    )
+    made_with = provenance_line(read_json(provenance) if provenance.exists() else None)
+    tables = markdown_results(from_csv(root / "plots/learning_curves.csv"))
+    summary = tables.partition("<details>")[0].rstrip()
+    curves = "![Test accuracy against the number of labelled images]({}plots/learning_curves.png)"
+    rest = [
+        "How often each class is picked:",
+        "![Class counts among the first picks of each method](../plots/class_histograms.png)",
+        markdown_linear_eval(read_json(root / "metrics/linear_eval.json")),
+    ]
+    return {
+        README: "\n\n".join([curves.format(""), summary]),
+        DETAILS: "\n\n".join([curves.format("../"), made_with, tables, *rest]),
+    }
 
 
-def replace_block(text: str, block: str) -> str:
-    """Put `block` between the markers.
+def replace_block(text: str, block: str, name: str) -> str:
+    """Put `block` between the markers of the page `name`.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def replace_block(text: str, block: str) -> str:
         If a marker is missing, repeated or out of order.
     """
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise InputError(f"README.md must hold {BEGIN} and, below it, {END}, once each; add them")
+        raise InputError(f"{name} must hold {BEGIN} and, below it, {END}, once each; add them")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n\n{block}\n\n{END}{rest.split(END)[1]}"
 
@@ -57,17 +59,18 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--root", type=Path, default=Path())
     options = parser.parse_args()
-    readme = options.root / "README.md"
-    if not readme.exists():
-        raise InputError(f"{readme} does not exist; run from the repository's root")
-    text = readme.read_text(encoding="utf-8")
-    updated = replace_block(text, results_block(options.root))
-    if updated == text:
-        return
-    if options.check:
-        raise InputError("README.md is older than the metrics; run scripts/readme_results.py")
-    with atomic_path(readme) as temporary:
-        temporary.write_text(updated, encoding="utf-8")
+    for name, block in results_blocks(options.root).items():
+        page = options.root / name
+        if not page.exists():
+            raise InputError(f"{page} does not exist; run from the repository's root")
+        text = page.read_text(encoding="utf-8")
+        updated = replace_block(text, block, name)
+        if updated == text:
+            continue
+        if options.check:
+            raise InputError(f"{name} is older than the metrics; run scripts/readme_results.py")
+        with atomic_path(page) as temporary:
+            temporary.write_text(updated, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,7 @@ to DIR, so that the workspace stays as it is.
 
 import argparse
 import subprocess
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path

@@ -115,6 +115,8 @@ def clean_environment(home: Path) -> dict[str, str]:
         "HOME": str(home),
         "PATH": f"{BIN}{os.pathsep}{env['PATH']}",
         "PYTHONDONTWRITEBYTECODE": "1",
+        # For scripts/, as the editable install does. A stage finds the copy's own package first.
+        "PYTHONPATH": str(ROOT / "src"),
         # Else DVC keeps its state of these short-lived repositories in a shared place.
         "DVC_SITE_CACHE_DIR": str(home / "dvc"),
     }

@@ -69,8 +69,8 @@ def test_the_demo_prints_its_table_and_pictures(demo, params):
 def test_the_demo_leaves_the_workspace_clean(demo):
     project = demo[1]
     assert project.run("git", "status", "--porcelain") == ""
-    assert not (project.root / "data").exists()
-    assert not (project.root / "models").exists()
+    for name in ("data", "models"):
+        assert {file.name for file in (project.root / name).rglob("*.*")} == {".gitignore"}
     assert project.run("git", "log", "--oneline").count("\n") == 1
 
 

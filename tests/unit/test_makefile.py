@@ -30,7 +30,7 @@ def make(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "params.yaml").write_text("budget: 7\n")
     (tmp_path / ".venv").mkdir()
-    for name in ("requirements.txt", ".venv/installed"):
+    for name in ("requirements.txt", "pyproject.toml", ".venv/installed"):
         (tmp_path / name).touch()
     (tmp_path / "bin").mkdir()
     dvc = tmp_path / "bin/dvc"
@@ -103,7 +103,7 @@ def test_a_budget_is_a_number(make, budget):
 def test_verify_names_the_damaged_objects_of_the_cache(tmp_path):
     project = Project(tmp_path / "project", clean_environment(tmp_path / "home"))
     (project.root / ".venv").mkdir(parents=True)
-    for name in ("requirements.txt", ".venv/installed"):
+    for name in ("requirements.txt", "pyproject.toml", ".venv/installed"):
         (project.root / name).touch()
     shutil.copy(ROOT / "Makefile", project.root)
     (project.root / "folder").mkdir()

@@ -1,4 +1,5 @@
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,9 @@ def root(tmp_path):
     write_json(tmp_path / "metrics/provenance.json", PROVENANCE)
     readme = load("readme_results")
     text = f"# Title\n\n{readme.BEGIN}\nold\n{readme.END}\n\nProse stays.\n"
-    (tmp_path / "README.md").write_text(text)
+    (tmp_path / "docs").mkdir()
+    for page in (readme.README, readme.DETAILS):
+        (tmp_path / page).write_text(text)
     return tmp_path
 
 
@@ -111,21 +114,30 @@ def test_check_fails_until_written_and_when_a_metric_changes(root, call):
     assert text.endswith("\n\nProse stays.\n")
     assert "\nold\n" not in text
     assert "(plots/learning_curves.png)" in text
-    assert "| raw pixels | 39.1 | 45.4 |" in text
+    assert "| 120 | 80.0 ± 0.0 | **81.0 ± 0.0** | - | - |" in text
+    assert text.count("MoCo-v2 + k-center: +1.00") == 1
+    details = (root / "docs/RESULTS.md").read_text(encoding="utf-8")
+    assert "(../plots/class_histograms.png)" in details
+    assert "| 100 | +1.00 (-11.71 to +13.71) |" in details
+    assert "| raw pixels | 39.1 | 45.4 |" in details
     call("readme_results", "--check")
     call("readme_results")
     assert (root / "README.md").read_text(encoding="utf-8") == text
 
     (root / "metrics/provenance.json").unlink()
-    with pytest.raises(InputError, match=stale):
+    with pytest.raises(InputError, match=r"docs/RESULTS.md is older than the metrics"):
         call("readme_results", "--check")
 
 
 def test_check_exits_with_one_sentence(root):
     done = subprocess.run(
         [sys.executable, SCRIPTS / "readme_results.py", "--check"],
-        cwd=root, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS.parent / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("readme_results: README.md is older than the metrics")
     assert done.stderr.count("\n") == 1
@@ -135,7 +147,7 @@ def test_check_exits_with_one_sentence(root):
 def test_markers_must_stand_once_and_in_order(text):
     readme = load("readme_results")
     with pytest.raises(InputError, match=r"README.md must hold .* once each; add them"):
-        readme.replace_block(text.format(BEGIN=readme.BEGIN, END=readme.END), "new")
+        readme.replace_block(text.format(BEGIN=readme.BEGIN, END=readme.END), "new", "README.md")
 
 
 def test_show_results_of_a_directory(root):
