@@ -108,7 +108,7 @@ def cut(file, keep: float = 0.5) -> None:
     ("stage", "changes", "parts"),
     [
         ("download", {"profile": "phone"}, ["'phone'", "demo, folder, gpu, laptop or paper"]),
-        ("class_histograms", {"profile": "phone"}, ["'phone'", "demo, folder, gpu, laptop or paper"]),
+        ("class_histograms", {"profile": "phone"}, ["'phone'", "gpu, laptop or paper"]),
         ("download", {"profiles.demo.data.source": "mnist"}, ["'mnist'", "cifar10", "folder"]),
         ("download", {"profiles.demo.data.rooot": "x"}, ["'rooot'", "did you mean 'root'"]),
         (
