@@ -251,10 +251,7 @@ def test_a_section_that_the_defaults_lack_is_told(tmp_path, write):
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        *(
-            (f"number={text}", float(text))
-            for text in ("1e-05", "3e-05", "0.00001", "5E-5", "1e30")
-        ),
+        *((f"number={text}", float(text)) for text in ("1e-05", "3e-05", "0.00001", "1e30")),
         ("number=2", 2.0),
         ("count=12", 12),
         ("count=-1", -1),
