@@ -4,20 +4,21 @@ import ast
 from pathlib import Path
 
 SRC = Path(__file__).parents[2] / "src"
+TOP = SRC / "zeroshot_al" / "__init__.py"
 
 
 def first_party_files(script: Path) -> set[str]:
     """Return the script and every first-party module it reaches, relative to the root.
 
     Imports inside functions count. A module that holds nothing but a docstring does not: nothing
-    in it can change a result. Nor does the package's own `__init__`, which hands a name on to those
-    who ask for it by `from zeroshot_al import`, as no stage does.
+    in it can change a result. Nor does the top of the package, which imports what it exports when a
+    name of its own is asked for: it counts for those who ask.
     """
     reached: set[Path] = set()
     waiting = [script]
     while waiting:
         file = waiting.pop()
-        if file in reached or file == SRC / "zeroshot_al" / "__init__.py":
+        if file in reached:
             continue
         tree = ast.parse(file.read_text(encoding="utf-8"))
         if len(tree.body) > 1 or not isinstance(tree.body[0], ast.Expr):
@@ -30,7 +31,9 @@ def first_party_files(script: Path) -> set[str]:
             else:
                 continue
             for name in names:
-                waiting.extend(_files_of(name))
+                files = _files_of(name)
+                exported = name.count(".") == 1 and files == [TOP]
+                waiting.extend(file for file in files if file != TOP or exported)
     return {file.relative_to(SRC.parent).as_posix() for file in reached}
 
 
