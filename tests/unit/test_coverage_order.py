@@ -190,6 +190,6 @@ class TestErrors:
             zero_shot_order(clustered(40), 5, reasons=["best"])
 
     def test_memory(self, monkeypatch):
-        monkeypatch.setattr("zeroshot_al.memory.available_memory", lambda: 2**20)
+        monkeypatch.setattr("zeroshot_al.process.memory.available_memory", lambda: 2**20)
         with pytest.raises(InputError, match="coverage of 5,000 by embeddings of 5,000 x 24 needs"):
             coverage_order(clustered(5000), 5)
