@@ -77,7 +77,7 @@ def run(project, *stages) -> list[str]:
 
 
 def read_order(project, method) -> list[dict[str, str]]:
-    with open(project.root / f"data/baselines/{method}.csv", newline="") as file:
+    with open(project.root / f"data/orders/{method}.csv", newline="") as file:
         reader = csv.DictReader(file)
         assert reader.fieldnames == HEADER
         return list(reader)
@@ -188,7 +188,7 @@ def test_no_embeddings_and_no_orders_are_told(project):
     assert done.returncode == 1
     assert "data/embeddings holds no embeddings; run embed" in done.stderr
     for method in ("moco", "simclr", "pretrained"):
-        write_csv(project.root / f"data/baselines/{method}.csv", HEADER, ())
+        write_csv(project.root / f"data/orders/{method}.csv", HEADER, ())
     done = project.stage("train_budget", "20")
     assert done.returncode == 1
     assert "none of the orders in data/orders holds a pick; run kcenter_order" in done.stderr
