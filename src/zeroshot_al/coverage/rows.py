@@ -1,6 +1,6 @@
 """The rows that coverage compares, and the checks of what else a caller gives.
 
-Embeddings are centred, then brought to length 1 and to the grid of `_kcenter_input`, on which
+Embeddings are centred, then brought to length 1 and to the grid of `kcenter.input`, on which
 float64 distances are exact: equal points then tie exactly. Features without the centring share a
 large mean, and all their cosines are near 1.
 """
@@ -8,7 +8,7 @@ large mean, and all their cosines are near 1.
 import numpy as np
 
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.kcenter.input import _canonical_chunk, check_embeddings
+from zeroshot_al.kcenter.input import canonical_chunk, check_embeddings
 
 _CHUNK_ELEMENTS = 1 << 20
 
@@ -24,7 +24,7 @@ def centred_rows(embeddings: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n_samples, n_dims), float32
-        Canonical rows, as `_kcenter_input.canonical_rows` of the centred embeddings.
+        Canonical rows, as `kcenter.input.canonical_rows` of the centred embeddings.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def centred_rows(embeddings: np.ndarray) -> np.ndarray:
                 f"row {start + directed.argmin()} of the embeddings equals the mean of all and has "
                 "no direction once they are centred; drop it"
             )
-        rows[start : start + step] = _canonical_chunk(chunk, largest)
+        rows[start : start + step] = canonical_chunk(chunk, largest)
     return rows
 
 

@@ -25,7 +25,7 @@ from zeroshot_al.base.ranks import ALONE, Ranks
 
 logger = logging.getLogger(__name__)
 
-_SPACING = 50
+_SPACING = 50  # times what a save took, to the next: at most a fiftieth of the time
 
 
 def checkpoint_root() -> Path:

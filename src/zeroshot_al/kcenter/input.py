@@ -93,7 +93,7 @@ def canonical_rows(embeddings: np.ndarray, ranks: Ranks = ALONE, n_free: int = 0
         if not good.all():
             first_bad = ranks.rank + (start + int(good.argmin())) * ranks.n_ranks
             break
-        canonical[start : start + len(rows)] = _canonical_chunk(rows, largest)
+        canonical[start : start + len(rows)] = canonical_chunk(rows, largest)
     # All ranks stop at the same row: one that stopped alone would leave the others waiting.
     first_bad = int(torch.stack(ranks.gather(torch.tensor(first_bad))).min())
     if first_bad < n_samples:
@@ -104,7 +104,7 @@ def canonical_rows(embeddings: np.ndarray, ranks: Ranks = ALONE, n_free: int = 0
     return canonical
 
 
-def _canonical_chunk(rows: np.ndarray, largest: np.ndarray) -> np.ndarray:
+def canonical_chunk(rows: np.ndarray, largest: np.ndarray) -> np.ndarray:
     """Canonical form of a few rows, float64 in and out; overwrites `rows`."""
     # A power of two brings the largest coordinate to [0.5, 1): exact, and squares cannot overflow.
     rows = np.ldexp(rows, -np.frexp(largest)[1][:, None], out=rows)

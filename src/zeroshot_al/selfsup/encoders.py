@@ -106,7 +106,7 @@ class Encoder(nn.Module):
     References
     ----------
     He et al., "Deep Residual Learning for Image Recognition", 2016, table 1 (resnet-18, -34, -50);
-    resnet-9 is lightly's, a block a stage. Zagoruyko and Komodakis, "Wide Residual Networks",
+    resnet-9 has one block a stage. Zagoruyko and Komodakis, "Wide Residual Networks",
     2016, table 1 (wide-resnet-DEPTH). The stem: Chen et al., "A Simple Framework for Contrastive
     Learning" (SimCLR), 2020, appendix B.9.
     """
