@@ -15,14 +15,16 @@ def render(page: dict) -> str:
     for name, part in page.items():
         m, rates = part["machine"], part["product_rates"]
         lines += [
-            f"## {name}", "",
+            f"## {name}",
+            "",
             f"{m['cpu']}, {m['cores']} cores; {part['device']}, torch {part['torch']} with "
             f"{part['threads']} threads, Python {m['python']}, load before {m['load_before']}. "
             f"Medians of {part['repeats']} interleaved runs of {2 * part['steps']} steps. A "
             f"product of large matrices runs at {tera(rates['float32'])} TFLOP/s in float32 and "
             f"{tera(rates['bfloat16'])} in bf16. Memory is that of the process and, with workers, "
-            "of the largest of them.", "",
-        ]  # fmt: skip
+            "of the largest of them.",
+            "",
+        ]
         for task, contenders in part["tasks"].items():
             lines += table(TITLES[task], contenders, rates)
     return "\n".join(lines).rstrip() + "\n"
@@ -30,10 +32,11 @@ def render(page: dict) -> str:
 
 def table(title: str, contenders: dict, rates: dict) -> list[str]:
     lines = [
-        f"### {title}", "",
+        f"### {title}",
+        "",
         "| | images/s | runs | TFLOP/s | of bf16 peak | of float32 peak | peak memory, GiB |",
         "|---|---:|---|---:|---:|---:|---:|",
-    ]  # fmt: skip
+    ]
     for name, row in contenders.items():
         runs = ", ".join(f"{run:,.0f}" for run in row["runs_images_per_s"])
         rate = row["operations_per_s"]

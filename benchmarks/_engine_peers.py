@@ -32,9 +32,13 @@ def timed(
 ) -> float:
     """Seconds of `n_steps` steps after `n_warmup` others: workers and caches are then warm."""
     batches = DataLoader(
-        Images(images, batch_size * (n_warmup + n_steps), transform), batch_size, shuffle=True,
-        drop_last=True, num_workers=n_workers, persistent_workers=n_workers > 0,
-    )  # fmt: skip
+        Images(images, batch_size * (n_warmup + n_steps), transform),
+        batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=n_workers,
+        persistent_workers=n_workers > 0,
+    )
     start = 0.0
     for index, batch in enumerate(batches):
         if index == n_warmup:

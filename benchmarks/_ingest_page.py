@@ -10,17 +10,20 @@ def render(page: dict) -> str:
         "*Bare* opens each file with Pillow, decodes it to an RGB array and drops it. The rounds",
         "are interleaved, the files in the page cache. Memory is the peak over all processes of a",
         "run together: anonymous, which is what a process needs, and with its share of mapped",
-        "files, which the system takes back when it is short.", "",
-    ]  # fmt: skip
+        "files, which the system takes back when it is short.",
+        "",
+    ]
     for part in page.values():
         m = part["machine"]
         lines += [
-            f"## {part['n_files']:,} {part['what']}, size_px {part['size_px']}", "",
+            f"## {part['n_files']:,} {part['what']}, size_px {part['size_px']}",
+            "",
             f"Median of {part['repeats']} runs. {m['cpu']}, {m['cores']} cores, Python "
-            f"{m['python']}, Pillow {part['pillow']}, load before {m['load_before']}.", "",
+            f"{m['python']}, Pillow {part['pillow']}, load before {m['load_before']}.",
+            "",
             "| | images/s | seconds | runs | CPU seconds | anonymous, MiB | with files, MiB |",
             "|---|---:|---:|---|---:|---:|---:|",
-        ]  # fmt: skip
+        ]
         for name, row in part["rows"].items():
             runs = ", ".join(f"{run:.1f}" for run in row["runs_s"])
             lines.append(

@@ -13,10 +13,13 @@ def render(page: dict) -> str:
     if part := page.get("speed"):
         rows = part["rows"]
         lines += [
-            f"## {part['budget']:,} of {part['n_samples']:,} x {part['n_dims']}", "",
-            f"{part['data']}. Median of {part['repeats']} runs. {on(part)}", "",
-            "| | seconds | times ours (float32) | runs | |", "|---|---:|---:|---|---|",
-        ]  # fmt: skip
+            f"## {part['budget']:,} of {part['n_samples']:,} x {part['n_dims']}",
+            "",
+            f"{part['data']}. Median of {part['repeats']} runs. {on(part)}",
+            "",
+            "| | seconds | times ours (float32) | runs | |",
+            "|---|---:|---:|---|---|",
+        ]
         ours = rows["ours, float32"]["median_s"]
         for name, row in rows.items():
             median = row["median_s"]
@@ -26,11 +29,13 @@ def render(page: dict) -> str:
         lines += ["", *targets(rows), ""]
     if part := page.get("growth"):
         lines += [
-            f"## Growth: {part['budget']:,} picks, d = {part['n_dims']}", "",
-            f"Filter {part['precision']}, median of {part['repeats']} runs. {on(part)}", "",
+            f"## Growth: {part['budget']:,} picks, d = {part['n_dims']}",
+            "",
+            f"Filter {part['precision']}, median of {part['repeats']} runs. {on(part)}",
+            "",
             "| points | seconds | peak of the process, GiB | imports | data | added by the call |",
             "|---:|---:|---:|---:|---:|---:|",
-        ]  # fmt: skip
+        ]
         for row in part["rows"]:
             memory = (row[key] for key in ("peak_gib", "imports_gib", "data_gib", "added_gib"))
             cells = " | ".join(f"{value:.2f}" for value in memory)
@@ -39,10 +44,12 @@ def render(page: dict) -> str:
     if part := page.get("verify"):
         wrong = ", ".join(f"{count} with {name}" for name, count in part["wrong"].items())
         lines += [
-            "## Proof", "",
+            "## Proof",
+            "",
             f"Wrong picks or radii among {part['budget']:,} of {part['n_samples']:,} x "
-            f"{part['n_dims']} ({part['data']}) by an independent float64 pass: {wrong}.", "",
-        ]  # fmt: skip
+            f"{part['n_dims']} ({part['data']}) by an independent float64 pass: {wrong}.",
+            "",
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 

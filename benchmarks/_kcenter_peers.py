@@ -54,9 +54,7 @@ def time_peer(row: dict, name: str, data: Path, reference: np.ndarray, options) 
         row["note"] = "missing: no --peers-python given"
         return
     picks = (options.peer_picks // 4, options.peer_picks)
-    command = [
-        options.peers_python, __file__, name, str(data), str(reference[0]), *map(str, picks),
-    ]  # fmt: skip
+    command = [options.peers_python, __file__, name, str(data), str(reference[0]), *map(str, picks)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]

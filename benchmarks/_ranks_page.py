@@ -20,21 +20,24 @@ def render(page: dict) -> str:
 def kcenter(part: dict) -> list[str]:
     m = part["machine"]
     lines = [
-        "## k-center", "",
+        "## k-center",
+        "",
         f"200 synthetic clusters. Medians of {part['repeats']} interleaved runs, from the "
         f"embeddings on disk to the order. {m['cpu']}, {m['cores']} cores, torch {part['torch']}, "
         f"Python {m['python']}, load before {m['load_before']}. Memory is what the call adds to "
         "the largest rank. Messages are gathers in which every rank takes part; what a rank sends "
-        "goes to each of the others.", "",
-    ]  # fmt: skip
+        "goes to each of the others.",
+        "",
+    ]
     for case in part["cases"]:
         rows = case["rows"]
         shape = f"{case['budget']:,} of {case['n_samples']:,} x {case['n_dims']}"
         lines += [
-            f"### {shape}, {case['precision']}", "",
+            f"### {shape}, {case['precision']}",
+            "",
             "| | seconds | runs | memory, GiB | messages | of them blocks | a rank sends, MB |",
             "|---|---:|---|---:|---:|---:|---:|",
-        ]  # fmt: skip
+        ]
         for name, row in rows.items():
             runs = ", ".join(f"{run:.1f}" for run in row["runs_s"])
             exchanged = "| | "
@@ -63,7 +66,8 @@ def plans(part: dict) -> list[str]:
         if row["n_ranks"] > 1
     )
     lines = [
-        "### What larger runs exchange and hold", "",
+        "### What larger runs exchange and hold",
+        "",
         f"Computed, not measured: n points of d dimensions, k picks, R ranks, {per_block:.0f} "
         "picks a block, the fewest above. A rank",
         "",
@@ -75,7 +79,7 @@ def plans(part: dict) -> list[str]:
         "",
         "| | n | d | k | R | blocks | received, GB | at 10 Gbit/s, s | held, GB | with bf16 |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]  # fmt: skip
+    ]
     for name, (n, d, k, n_ranks) in PLANS.items():
         n_blocks = k / per_block
         received = n_blocks * BLOCK * (4 * d + 16) + 16 * n

@@ -182,18 +182,32 @@ def run_one(options: argparse.Namespace) -> None:
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     peak = torch.cuda.max_memory_allocated() / 2**30 if gpu else resident / 2**20
-    print(json.dumps({
-        "images_per_s": n_images / seconds, "operations_per_s": operations / seconds,
-        "peak_gib": peak, "device": torch.cuda.get_device_name() if gpu else "CPU",
-        "torch": torch.__version__, "threads": torch.get_num_threads(),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "images_per_s": n_images / seconds,
+                "operations_per_s": operations / seconds,
+                "peak_gib": peak,
+                "device": torch.cuda.get_device_name() if gpu else "CPU",
+                "torch": torch.__version__,
+                "threads": torch.get_num_threads(),
+            }
+        )
+    )
 
 
 def child(options: argparse.Namespace, task: str, contender: str) -> dict:
     command = [
-        sys.executable, __file__, "--profile", options.profile, "--steps", str(options.steps),
-        "--one", task, contender,
-    ]  # fmt: skip
+        sys.executable,
+        __file__,
+        "--profile",
+        options.profile,
+        "--steps",
+        str(options.steps),
+        "--one",
+        task,
+        contender,
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
     result = json.loads(done.stdout.strip().splitlines()[-1])
     print(task, contender, result, file=sys.stderr)

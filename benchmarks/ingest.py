@@ -113,9 +113,14 @@ def compare(folder: str, what: str, size_px: int, repeats: int) -> dict:
         for name, found in runs.items()
     }
     return {
-        "what": what, "n_files": len(paths), "size_px": size_px, "repeats": repeats,
-        "pillow": __version__, "array_mib": len(paths) * size_px**2 * 3 / 2**20, "rows": rows,
-    }  # fmt: skip
+        "what": what,
+        "n_files": len(paths),
+        "size_px": size_px,
+        "repeats": repeats,
+        "pillow": __version__,
+        "array_mib": len(paths) * size_px**2 * 3 / 2**20,
+        "rows": rows,
+    }
 
 
 def main() -> None:

@@ -106,18 +106,26 @@ def growth(options: argparse.Namespace) -> dict:
         runs = []
         for _ in range(options.repeats):
             command = [
-                sys.executable, __file__, "one", str(n_samples), str(options.n_dims),
-                str(options.budget), options.precision,
-            ]  # fmt: skip
+                sys.executable,
+                __file__,
+                "one",
+                str(n_samples),
+                str(options.n_dims),
+                str(options.budget),
+                options.precision,
+            ]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             runs.append(json.loads(done.stdout.strip().splitlines()[-1]))
             print(n_samples, runs[-1], file=sys.stderr)
         medians = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         rows.append({"n_samples": n_samples, **medians, "runs_s": [run["seconds"] for run in runs]})
     return {
-        "n_dims": options.n_dims, "budget": options.budget, "precision": options.precision,
-        "repeats": options.repeats, "rows": rows,
-    }  # fmt: skip
+        "n_dims": options.n_dims,
+        "budget": options.budget,
+        "precision": options.precision,
+        "repeats": options.repeats,
+        "rows": rows,
+    }
 
 
 def run_one(options: argparse.Namespace) -> None:

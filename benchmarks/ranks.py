@@ -54,10 +54,11 @@ def run_ranks(mode: str, n_ranks: int, *arguments: object) -> list[dict]:
         processes = [
             subprocess.Popen(
                 [sys.executable, __file__, mode, str(rank), *place],
-                stdout=subprocess.PIPE, text=True,
+                stdout=subprocess.PIPE,
+                text=True,
             )
             for rank in range(n_ranks)
-        ]  # fmt: skip
+        ]
         outputs = [process.communicate()[0] for process in processes]
         failed = [process.returncode for process in processes if process.returncode]
         if failed:
@@ -94,8 +95,11 @@ def kcenter(options: argparse.Namespace) -> dict:
     import torch
 
     return {
-        "machine": before, "torch": torch.__version__, "repeats": options.repeats, "cases": cases,
-    }  # fmt: skip
+        "machine": before,
+        "torch": torch.__version__,
+        "repeats": options.repeats,
+        "cases": cases,
+    }
 
 
 EXCHANGED = ("n_exchanges", "n_blocks", "sent_bytes", "added_gib")
@@ -121,9 +125,11 @@ def kcenter_rank(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.n_threads)
     if options.n_ranks > 1:
         dist.init_process_group(
-            "gloo", store=dist.FileStore(options.store, options.n_ranks), rank=options.rank,
+            "gloo",
+            store=dist.FileStore(options.store, options.n_ranks),
+            rank=options.rank,
             world_size=options.n_ranks,
-        )  # fmt: skip
+        )
     points = np.load(options.data, mmap_mode="r", allow_pickle=False)
     ranks = CountingRanks(options.rank, options.n_ranks)
     kcenter_order(points[:2000], 200, precision=options.precision, ranks=ranks)  # warms up
@@ -131,14 +137,20 @@ def kcenter_rank(options: argparse.Namespace) -> None:
     before, start = peak_gib(), time.perf_counter()
     found = kcenter_order(points, options.budget, precision=options.precision, ranks=ranks)
     took = time.perf_counter() - start
-    print(json.dumps({
-        "seconds": took,
-        "n_exchanges": len(ranks.exchanges),
-        "n_blocks": sum(dtype == torch.uint8 for dtype, _ in ranks.exchanges),
-        "sent_bytes": sum(n_bytes for _, n_bytes in ranks.exchanges),
-        "added_gib": peak_gib() - before,
-        "sha256": hashlib.sha256(found.order.tobytes() + found.radius.tobytes()).hexdigest(),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "seconds": took,
+                "n_exchanges": len(ranks.exchanges),
+                "n_blocks": sum(dtype == torch.uint8 for dtype, _ in ranks.exchanges),
+                "sent_bytes": sum(n_bytes for _, n_bytes in ranks.exchanges),
+                "added_gib": peak_gib() - before,
+                "sha256": hashlib.sha256(
+                    found.order.tobytes() + found.radius.tobytes()
+                ).hexdigest(),
+            }
+        )
+    )
 
 
 def peak_gib() -> float:
@@ -160,9 +172,14 @@ def main() -> None:
     modes.add_parser("render")
     mode = modes.add_parser("kcenter_rank", help="internal: one rank of kcenter")
     for name, kind in (
-        ("rank", int), ("n_ranks", int), ("store", str), ("data", str), ("budget", int),
-        ("precision", str), ("n_threads", int),
-    ):  # fmt: skip
+        ("rank", int),
+        ("n_ranks", int),
+        ("store", str),
+        ("data", str),
+        ("budget", int),
+        ("precision", str),
+        ("n_threads", int),
+    ):
         mode.add_argument(name, type=kind)
     options = parser.parse_args()
     if options.mode == "kcenter_rank":

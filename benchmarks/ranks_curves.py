@@ -68,9 +68,12 @@ def work(profile: str, method: str, more: int, folder: Path, ranks: Ranks) -> No
     device = pick_device()
     features = np.concatenate(list(feature_batches(trained.encoder, images, device)))
     knn = knn_accuracy(
-        features[:n_train], labels[:n_train], features[n_train:], labels[n_train:],
+        features[:n_train],
+        labels[:n_train],
+        features[n_train:],
+        labels[n_train:],
         load_section("embed", EmbedParams, file),
-    )  # fmt: skip
+    )
     with autocast(device):
         precision = "bfloat16" if torch.is_autocast_enabled(device.type) else "float32"
     found = {"losses": [loss for _, loss, _ in history], "knn": knn, "precision": precision}
@@ -111,8 +114,12 @@ def measure(profile: str) -> dict:
                 for file in ("images.npy", "labels.npy"):
                     (folder / file).symlink_to(data / file)
                 launcher = [
-                    "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n_ranks),
-                ]  # fmt: skip
+                    "-m",
+                    "torch.distributed.run",
+                    "--standalone",
+                    "--nproc-per-node",
+                    str(n_ranks),
+                ]
                 command = [sys.executable, *(launcher if n_ranks > 1 else ()), __file__]
                 command += ["--work", profile, method, str(more), str(folder)]
                 environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -137,26 +144,32 @@ def render(page: dict) -> str:
     ranks = max(abs(gap) for part in parts.values() for gap in gaps(part, OTHERS[:-1]))
     seed = max(abs(gap) for part in parts.values() for gap in gaps(part, [SEED]))
     lines = [
-        "# The loss on several ranks, epoch by epoch", "",
+        "# The loss on several ranks, epoch by epoch",
+        "",
         "`python benchmarks/ranks_curves.py`: mean loss of each epoch, and the kNN accuracy on "
         f"{N_TEST} test images behind the last, where one standard error is up to 2.9 percentage "
-        f"points. {EPOCHS} epochs with batches of {BATCH_SIZE}, one CPU thread a rank.", "",
-        "![Difference of the loss to that of one process](ranks_curves.png)", "",
+        f"points. {EPOCHS} epochs with batches of {BATCH_SIZE}, one CPU thread a rank.",
+        "",
+        "![Difference of the loss to that of one process](ranks_curves.png)",
+        "",
         f"No loss of ranks is further than {ranks:.3f} from that of one process; with another seed "
-        f"it is up to {seed:.3f}.", "",
-    ]  # fmt: skip
+        f"it is up to {seed:.3f}.",
+        "",
+    ]
     for profile, part in parts.items():
         source, n_train = PARTS[profile]
         about, by_method = part["machine"], part["runs"]
         precision = by_method["simclr"][FIRST]["precision"]
         lines += [
-            f"## Profile {profile}, {n_train:,} images of {source}", "",
+            f"## Profile {profile}, {n_train:,} images of {source}",
+            "",
             f"In {precision}; {about['cpu']}, PyTorch {part['torch']}. No loss of ranks is further "
             f"than {max(map(abs, gaps(part, OTHERS[:-1]))):.3f} from that of one process, none of "
-            f"the other seed further than {max(map(abs, gaps(part, [SEED]))):.3f}.", "",
+            f"the other seed further than {max(map(abs, gaps(part, [SEED]))):.3f}.",
+            "",
             "| | | " + " | ".join(f"epoch {e}" for e in range(1, EPOCHS + 1)) + " | kNN in % |",
             "| :--- | :--- |" + " ---: |" * (EPOCHS + 1),
-        ]  # fmt: skip
+        ]
         for method, name in METHODS.items():
             for run, found in by_method[method].items():
                 cells = [f"{loss:.3f}" for loss in found["losses"]] + [f"{100 * found['knn']:.1f}"]

@@ -87,13 +87,16 @@ def render(result: dict) -> str:
     """Return the page: the medians, and what they are of the first row."""
     about = result["machine"]
     lines = [
-        "# Training on several ranks", "",
+        "# Training on several ranks",
+        "",
         f"`python benchmarks/ranks_training.py`, profile laptop, random images of 32 pixels; "
         f"{about['cores']} cores of {about['cpu']}, load {about['load_before']} before, "
         f"PyTorch {result['torch']}; median of {result['rounds']} rounds, interleaved; in brackets "
-        "the ratio to the first row, and its range over the rounds.", "",
-        "| | " + " | ".join(TASKS.values()) + " |", "| :--- |" + " ---: |" * len(TASKS),
-    ]  # fmt: skip
+        "the ratio to the first row, and its range over the rounds.",
+        "",
+        "| | " + " | ".join(TASKS.values()) + " |",
+        "| :--- |" + " ---: |" * len(TASKS),
+    ]
     first = next(iter(CASES))
     for case in CASES:
         cells = []
@@ -136,8 +139,12 @@ def main() -> None:
             for task in TASKS:
                 for case, (n_ranks, n_threads) in CASES.items():
                     rates[task][case].append(run(task, n_ranks, n_threads))
-        new = {"machine": about, "torch": torch.__version__, "rounds": options.rounds,
-               "rates": rates}  # fmt: skip
+        new = {
+            "machine": about,
+            "torch": torch.__version__,
+            "rounds": options.rounds,
+            "rates": rates,
+        }
     update_page("ranks_training", render, new)
 
 

@@ -56,8 +56,12 @@ def extract(experiment: str, directory: Path) -> None:
     commit = _git("rev-parse", "--verify", "--quiet", f"{experiment}^{{commit}}")
     if commit is None:
         # DVC keeps an experiment under refs/exps/<2 digits>/<38 digits>/<name>.
-        found = _git("for-each-ref", "--sort=-committerdate", "--format=%(objectname)",
-                     f"refs/exps/*/*/{experiment}")  # fmt: skip
+        found = _git(
+            "for-each-ref",
+            "--sort=-committerdate",
+            "--format=%(objectname)",
+            f"refs/exps/*/*/{experiment}",
+        )
         commit = (found or b"").split(b"\n")[0]
     if not commit:
         raise InputError(f"experiment {experiment!r} does not exist; `dvc exp list` names them")

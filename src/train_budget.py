@@ -64,8 +64,13 @@ def main(budget: int, ranks: Ranks) -> None:
             run |= {"trained_on": len(orders[method]), "tested_on": pool.tested_on}
             logging.info(
                 "budget %d, %s, seed %d: %.1f%% right, trained on %d labels, tested on %s",
-                budget, method, seed, 100 * accuracy, len(orders[method]), pool.tested_on,
-            )  # fmt: skip
+                budget,
+                method,
+                seed,
+                100 * accuracy,
+                len(orders[method]),
+                pool.tested_on,
+            )
         by_method[method].append(run)
     write_json(f"metrics/train_budget/{budget}.json", by_method)
     discard(directory)

@@ -44,13 +44,28 @@ def make_hostile_folder(root: Path) -> tuple[set[str], dict[str, str], dict[str,
 
     # Formats, modes and depths.
     for name, mode in {
-        "rgb.png": "RGB", "gray.png": "L", "bilevel.png": "1", "palette.png": "P",
-        "alpha.png": "RGBA", "gray alpha.png": "LA", "photo.jpg": "RGB", "gray.jpg": "L",
-        "cmyk.jpg": "CMYK", "cmyk.tif": "CMYK", "lab.tif": "LAB", "ycbcr.tiff": "YCbCr",
-        "photo.webp": "RGB", "alpha.webp": "RGBA", "photo.bmp": "RGB", "palette.bmp": "P",
-        "photo.gif": "P", "photo.tiff": "RGB", "UPPER.JPG": "RGB", "Mixed.Png": "RGB",
+        "rgb.png": "RGB",
+        "gray.png": "L",
+        "bilevel.png": "1",
+        "palette.png": "P",
+        "alpha.png": "RGBA",
+        "gray alpha.png": "LA",
+        "photo.jpg": "RGB",
+        "gray.jpg": "L",
+        "cmyk.jpg": "CMYK",
+        "cmyk.tif": "CMYK",
+        "lab.tif": "LAB",
+        "ycbcr.tiff": "YCbCr",
+        "photo.webp": "RGB",
+        "alpha.webp": "RGBA",
+        "photo.bmp": "RGB",
+        "palette.bmp": "P",
+        "photo.gif": "P",
+        "photo.tiff": "RGB",
+        "UPPER.JPG": "RGB",
+        "Mixed.Png": "RGB",
         "short.jpe": "RGB",
-    }.items():  # fmt: skip
+    }.items():
         keep(name, image(mode), **({"format": "JPEG"} if name.endswith("jpe") else {}))
     keep("transparent palette.png", image("P"), transparency=3)
     keep("transparent rgb.png", image(), transparency=(1, 2, 3))
@@ -75,11 +90,22 @@ def make_hostile_folder(root: Path) -> tuple[set[str], dict[str, str], dict[str,
     keep("large.jpg", Image.fromarray(photo(next(seeds), 1500, 2000)))
     # Names and nesting.
     for name in (
-        "Ünïcödé 写真.png", "emoji 🦆.jpg", "new\nline.png", "comma,s.png", 'quo"te.png',
-        "=1+1.png", "-rf.png", "a/b/c/d/e/f/deep.png", "two  spaces .png", "%41.png", "x\r.png",
-        "cafe\u0301.png", "caf\u00e9.png", "no image in its name.png/inside.jpg",
+        "Ünïcödé 写真.png",
+        "emoji 🦆.jpg",
+        "new\nline.png",
+        "comma,s.png",
+        'quo"te.png',
+        "=1+1.png",
+        "-rf.png",
+        "a/b/c/d/e/f/deep.png",
+        "two  spaces .png",
+        "%41.png",
+        "x\r.png",
+        "cafe\u0301.png",
+        "caf\u00e9.png",
+        "no image in its name.png/inside.jpg",
         "line\u2028separator.png",
-    ):  # fmt: skip
+    ):
         keep(name, image())
     keep("png named.jpg", image(), format="PNG")
     keep("jpeg named.png", image(), format="JPEG")
@@ -128,10 +154,13 @@ def make_hostile_folder(root: Path) -> tuple[set[str], dict[str, str], dict[str,
     outside.mkdir()
     image().save(outside / "secret.png")
     for name, target, reason in (
-        ("out.png", outside / "secret.png", OUT), ("out folder", outside, OUT),
-        ("out by dots.png", "../outside/secret.png", OUT), ("passwd.jpg", "/etc/passwd", OUT),
-        ("nowhere.png", "missing.png", NOWHERE), ("loop.png", "loop.png", NOWHERE),
-    ):  # fmt: skip
+        ("out.png", outside / "secret.png", OUT),
+        ("out folder", outside, OUT),
+        ("out by dots.png", "../outside/secret.png", OUT),
+        ("passwd.jpg", "/etc/passwd", OUT),
+        ("nowhere.png", "missing.png", NOWHERE),
+        ("loop.png", "loop.png", NOWHERE),
+    ):
         (root / name).symlink_to(target)
         rejected[name] = reason
     # No files at all, or not readable by name.
@@ -171,8 +200,17 @@ def _bmp_header(width: int, height: int) -> bytes:
 
 
 def _tiff_header(width: int, height: int) -> bytes:
-    tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 200, 277: 1, 278: height,
-            279: 100}  # fmt: skip
+    tags = {
+        256: width,
+        257: height,
+        258: 8,
+        259: 1,
+        262: 1,
+        273: 200,
+        277: 1,
+        278: height,
+        279: 100,
+    }
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + bytes(300)
 

@@ -45,9 +45,14 @@ class Project:
     def call(self, *command: str | Path, **env: str) -> subprocess.CompletedProcess:
         """Run a command in the copy, and return it whatever its exit code."""
         return subprocess.run(
-            [str(word) for word in command], cwd=self.root, env=self.env | env, check=False,
-            capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            [str(word) for word in command],
+            cwd=self.root,
+            env=self.env | env,
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
 
     def run(self, *command: str | Path, **env: str) -> str:
         """Run a command that must succeed, and return its output."""
@@ -126,8 +131,11 @@ def fresh_copy(directory: Path, env: dict[str, str]) -> Project:
     """Copy the tracked files and commit them, as a clone would be."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     for path in filter(None, listed.split("\0")):
         if not path.startswith(("tests/", "benchmarks/")) and (ROOT / path).exists():
             (directory / path).parent.mkdir(parents=True, exist_ok=True)

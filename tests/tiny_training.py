@@ -26,10 +26,18 @@ HAS_CUDA = torch.cuda.is_available()
 def view_params(**changes) -> ViewParams:
     """The paper's rates at 8 pixels."""
     values = {
-        "size_px": 8, "min_area": 0.2, "flip_rate": 0.5, "jitter_rate": 0.8, "grayscale_rate": 0.2,
-        "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1,
-        "blur_rate": 0.0, "solarize_rate": 0.0,
-    }  # fmt: skip
+        "size_px": 8,
+        "min_area": 0.2,
+        "flip_rate": 0.5,
+        "jitter_rate": 0.8,
+        "grayscale_rate": 0.2,
+        "brightness": 0.4,
+        "contrast": 0.4,
+        "saturation": 0.4,
+        "hue": 0.1,
+        "blur_rate": 0.0,
+        "solarize_rate": 0.0,
+    }
     return ViewParams(**values | changes)
 
 
@@ -40,10 +48,18 @@ def no_change(size_px: int, **changes) -> ViewParams:
 
 
 _PRETRAIN = {
-    "seed": 0, "epochs": 2, "optimizer": "sgd", "batch_size": 8, "learning_rate": 0.05,
-    "warmup_epochs": 0, "weight_decay": 5e-4, "temperature": 0.2, "head_hidden": 16, "head_dims": 8,
+    "seed": 0,
+    "epochs": 2,
+    "optimizer": "sgd",
+    "batch_size": 8,
+    "learning_rate": 0.05,
+    "warmup_epochs": 0,
+    "weight_decay": 5e-4,
+    "temperature": 0.2,
+    "head_hidden": 16,
+    "head_dims": 8,
     "views": view_params(),
-}  # fmt: skip
+}
 
 
 def simclr_params(**changes) -> SimclrParams:
@@ -57,10 +73,20 @@ def moco_params(**changes) -> MocoParams:
 
 def classifier_params(**changes) -> ClassifierParams:
     values = {
-        "name": "wide-resnet", "depth": 10, "width": 1, "stem_stride": 1, "steps": 12,
-        "batch_size": 8, "learning_rate": 0.1, "warmup_steps": 2, "weight_decay": 5e-4,
-        "crop_px": 8, "pad_px": 1, "flip_rate": 0.5, "cutout_px": 2,
-    }  # fmt: skip
+        "name": "wide-resnet",
+        "depth": 10,
+        "width": 1,
+        "stem_stride": 1,
+        "steps": 12,
+        "batch_size": 8,
+        "learning_rate": 0.1,
+        "warmup_steps": 2,
+        "weight_decay": 5e-4,
+        "crop_px": 8,
+        "pad_px": 1,
+        "flip_rate": 0.5,
+        "cutout_px": 2,
+    }
     return ClassifierParams(**values | changes)
 
 

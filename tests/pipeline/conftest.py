@@ -5,14 +5,7 @@ import subprocess
 
 import pytest
 
-from project_copies import (
-    BIN,
-    IDENTITY,
-    Project,
-    clean_environment,
-    fresh_copy,
-    options_of_demo,
-)
+from project_copies import BIN, IDENTITY, Project, clean_environment, fresh_copy, options_of_demo
 
 
 @pytest.fixture(scope="session")

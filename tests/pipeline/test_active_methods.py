@@ -105,10 +105,15 @@ def test_with_weights_nothing_is_pretrained_and_one_order_comes_out(project, tmp
     np.save(project.root / "data/embeddings/moco.npy", np.ones((2, 2), np.float32))
     project.set_params({"profiles.demo.encoder.weights": f"test_vit:{file}"})
     said = run(
-        project, "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order",
+        project,
+        "pretrain_moco",
+        "pretrain_simclr",
+        "embed",
+        "kcenter_order",
         *(("train_budget", str(budget)) for budget in BUDGETS),
-        "class_histograms", "learning_curves",
-    )  # fmt: skip
+        "class_histograms",
+        "learning_curves",
+    )
 
     assert is_untrained(project, "moco")
     assert is_untrained(project, "simclr")

@@ -133,7 +133,7 @@ def cut(file, keep: float = 0.5) -> None:
             ["the contrastive loss is nan", "lower the learning rate"],
         ),
     ],
-)  # fmt: skip
+)
 def test_params(project, stage, changes, parts):
     project.set_params(changes)
     sentence = told(project, stage)
@@ -207,12 +207,18 @@ def test_an_empty_class_folder_is_named(project, folder):
         ("class_histograms", "data/pool/index.csv", ["data/pool/index.csv is cut off", "anew"]),
         ("kcenter_order", "data/pool/images.npy", ["data/pool", "anew"]),
         ("embed", "models/moco.safetensors", ["models/moco.safetensors", "make it anew"]),
-        ("learning_curves", "metrics/baseline_coreset/20.json",
-         ["metrics/baseline_coreset/20.json", "run the stage that writes it"]),
-        ("kcenter_order", "data/embeddings/simclr.npy",
-         ["data/embeddings/simclr.npy", "make it anew"]),
+        (
+            "learning_curves",
+            "metrics/baseline_coreset/20.json",
+            ["metrics/baseline_coreset/20.json", "run the stage that writes it"],
+        ),
+        (
+            "kcenter_order",
+            "data/embeddings/simclr.npy",
+            ["data/embeddings/simclr.npy", "make it anew"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_truncated_input_is_named(project, stage, file, parts):
     cut(project.root / file)
     sentence = told(project, stage)
@@ -239,9 +245,12 @@ def on_a_full_disk(project, directory: str, size: str, stage: str) -> str:
 
     Mounted in a mount namespace of its own, which goes away with the process.
     """
-    if sys.platform != "linux" or project.call(
-        "unshare", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", directory
-    ).returncode:  # fmt: skip
+    if (
+        sys.platform != "linux"
+        or project.call(
+            "unshare", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", directory
+        ).returncode
+    ):
         pytest.skip("no small file system can be mounted without privileges here")
     script = (
         'cp -r "$1" kept && mount -t tmpfs -o size="$2" none "$1" && cp -r kept/. "$1" || exit 99\n'
@@ -250,9 +259,18 @@ def on_a_full_disk(project, directory: str, size: str, stage: str) -> str:
         "exit $code"
     )
     done = project.call(
-        "unshare", "--map-root-user", "--mount",
-        "sh", "-c", script, "sh", directory, size, stage, sys.executable,
-    )  # fmt: skip
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        directory,
+        size,
+        stage,
+        sys.executable,
+    )
     assert done.returncode not in (0, 99), done.stderr
     sentence = the_sentence(done, stage)
     assert done.stdout == "unchanged\n"

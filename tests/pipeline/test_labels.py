@@ -35,12 +35,20 @@ def annotated(fresh_project, tmp_path_factory):
     project, root = fresh_project("labels"), tmp_path_factory.mktemp("labels") / "photos"
     class_of = make_photos(root, N_IMAGES, seed=0)
     settings = {
-        "data.root": str(root), "data.size_px": SIDE, "order.method": "simclr",
+        "data.root": str(root),
+        "data.size_px": SIDE,
+        "order.method": "simclr",
         "annotate.n_random": 2,
-        "annotate.n_clusters": 2, "annotate.map_points": 60, "classifier.steps": 30,
-        "classifier.width": 1, "classifier.warmup_steps": 2, "classifier.batch_size": 32,
-        "classifier.crop_px": SIDE, "classifier.pad_px": 1, "classifier.cutout_px": 4,
-    }  # fmt: skip
+        "annotate.n_clusters": 2,
+        "annotate.map_points": 60,
+        "classifier.steps": 30,
+        "classifier.width": 1,
+        "classifier.warmup_steps": 2,
+        "classifier.batch_size": 32,
+        "classifier.crop_px": SIDE,
+        "classifier.pad_px": 1,
+        "classifier.cutout_px": 4,
+    }
     project.set_params(
         {"profile": "folder", "budget": BUDGET, "seeds": [0]}
         | {f"profiles.folder.{key}": value for key, value in settings.items()}
@@ -99,8 +107,19 @@ def test_a_test_folder_and_labels_with_every_problem(annotated, tmp_path):
     project = annotated[0].copy(tmp_path / "project")
     table = tmp_path / "labels.csv"
     label(project, *annotated[1:], 30, table)
-    rows = read_csv(table, ["rank", "id", "path", "radius", "nearest_earlier", "duplicate_group",
-                            "outlier_score", "label"])  # fmt: skip
+    rows = read_csv(
+        table,
+        [
+            "rank",
+            "id",
+            "path",
+            "radius",
+            "nearest_earlier",
+            "duplicate_group",
+            "outlier_score",
+            "label",
+        ],
+    )
     order = [row["id"] for row in rows]
     rows[3]["label"] = ""
     rows[5]["label"] = "green"
@@ -116,10 +135,14 @@ def test_a_test_folder_and_labels_with_every_problem(annotated, tmp_path):
     stage(project, "labels")
     report = read_csv(project.root / "data/labels/report.csv", ["id", "problem", "detail"])
     assert [(row["id"], row["problem"]) for row in report] == [
-        ("gone.png", "unknown id"), (order[5], "unknown class"), (order[1], "conflict"),
-        (order[0], "repeated"), (order[1], "missing"), (order[3], "missing"),
+        ("gone.png", "unknown id"),
+        (order[5], "unknown class"),
+        (order[1], "conflict"),
+        (order[0], "repeated"),
+        (order[1], "missing"),
+        (order[3], "missing"),
         (order[5], "missing"),
-    ]  # fmt: skip
+    ]
     told = stage(project, "train_budget", str(BUDGET))
     assert f"27 of the first {BUDGET} picks of data/orders/simclr.csv have a label" in told
     assert "rank 1 is the first without" in told

@@ -159,9 +159,13 @@ def test_labelled_images_are_centres_and_not_ordered(hostile, tmp_path):
 
 @pytest.mark.parametrize(
     ("stage", "arguments"),
-    [("train_budget", ["5"]), ("baseline_random", []), ("baseline_coreset", []),
-     ("class_histograms", [])],
-)  # fmt: skip
+    [
+        ("train_budget", ["5"]),
+        ("baseline_random", []),
+        ("baseline_coreset", []),
+        ("class_histograms", []),
+    ],
+)
 def test_what_needs_labels_says_so(hostile, stage, arguments):
     done = hostile[0].stage(stage, *arguments)
     assert done.returncode == 1
@@ -226,8 +230,10 @@ def test_embed_leaves_the_accuracies_out(fresh_project, tmp_path):
     changes = {"encoder.width": 0.125, "data.root": str(root), "data.size_px": 16}
     for method in ("moco", "simclr"):
         changes |= {
-            f"{method}.epochs": 1, f"{method}.batch_size": 16, f"{method}.views.size_px": 16,
-        }  # fmt: skip
+            f"{method}.epochs": 1,
+            f"{method}.batch_size": 16,
+            f"{method}.views.size_px": 16,
+        }
     changes |= {"moco.queue_size": 64, "moco.key_splits": 2}
     project.set_params(
         {"profile": "folder"} | {f"profiles.folder.{key}": value for key, value in changes.items()}

@@ -99,8 +99,11 @@ def test_every_stage_takes_a_step(fresh_project, images):
     project = fresh_project("paper")
     budgets = [16, 24]
     counts = {"batch_size": BATCH_SIZE, "epochs": 1, "warmup_epochs": 0}
-    changes = {f"profiles.paper.{name}.{key}": value
-               for name in ("moco", "simclr") for key, value in counts.items()}  # fmt: skip
+    changes = {
+        f"profiles.paper.{name}.{key}": value
+        for name in ("moco", "simclr")
+        for key, value in counts.items()
+    }
     changes |= {
         "profiles.paper.classifier.steps": 1,
         "profiles.paper.classifier.warmup_steps": 0,
@@ -121,10 +124,16 @@ def test_every_stage_takes_a_step(fresh_project, images):
         project.root / "data/pool",
     )
     stages = [
-        ["pretrain_moco"], ["pretrain_simclr"], ["embed"], ["kcenter_order"],
+        ["pretrain_moco"],
+        ["pretrain_simclr"],
+        ["embed"],
+        ["kcenter_order"],
         *(["train_budget", str(budget)] for budget in budgets),
-        ["baseline_random"], ["baseline_coreset"], ["class_histograms"], ["learning_curves"],
-    ]  # fmt: skip
+        ["baseline_random"],
+        ["baseline_coreset"],
+        ["class_histograms"],
+        ["learning_curves"],
+    ]
     for stage in stages:
         done = project.stage(*stage)
         assert done.returncode == 0, done.stderr

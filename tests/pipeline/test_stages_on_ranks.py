@@ -14,9 +14,13 @@ from saved import SAVE_AT_EVERY_CHANCE, wait_for_saves
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 STAGES = (
-    ("download",), ("pretrain_simclr",), ("embed",), ("kcenter_order",), ("train_budget", "140"),
+    ("download",),
+    ("pretrain_simclr",),
+    ("embed",),
+    ("kcenter_order",),
+    ("train_budget", "140"),
     ("baseline_coreset",),
-)  # fmt: skip
+)
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
@@ -82,9 +86,12 @@ def test_a_number_of_ranks_that_cannot_be_is_one_sentence(project, ranks):
 def start(project, stage):
     return subprocess.Popen(
         [sys.executable, "-c", SAVE_AT_EVERY_CHANCE, f"src/{stage}.py"],
-        cwd=project.root, env=project.env, stderr=subprocess.PIPE, text=True,
+        cwd=project.root,
+        env=project.env,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 def ranks_of(process):

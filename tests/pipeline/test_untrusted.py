@@ -34,12 +34,22 @@ def annotated(fresh_project):
     (photos / "out.png").symlink_to("/etc/passwd")
     (photos / "=bad.png").write_bytes(b"no image")
     changes = {
-        "data.size_px": SIDE, "encoder.width": 0.125, "simclr.epochs": 1, "simclr.batch_size": 16,
-        "simclr.views.size_px": SIDE, "annotate.n_random": 2, "annotate.n_clusters": 2,
-        "annotate.map_points": 40, "classifier.steps": 4, "classifier.width": 1,
-        "classifier.warmup_steps": 1, "classifier.batch_size": 8, "classifier.crop_px": SIDE,
-        "classifier.pad_px": 1, "classifier.cutout_px": 4,
-    }  # fmt: skip
+        "data.size_px": SIDE,
+        "encoder.width": 0.125,
+        "simclr.epochs": 1,
+        "simclr.batch_size": 16,
+        "simclr.views.size_px": SIDE,
+        "annotate.n_random": 2,
+        "annotate.n_clusters": 2,
+        "annotate.map_points": 40,
+        "classifier.steps": 4,
+        "classifier.width": 1,
+        "classifier.warmup_steps": 1,
+        "classifier.batch_size": 8,
+        "classifier.crop_px": SIDE,
+        "classifier.pad_px": 1,
+        "classifier.cutout_px": 4,
+    }
     project.set_params(
         {"seeds": [0]} | {f"profiles.folder.{key}": value for key, value in changes.items()}
     )

@@ -154,8 +154,11 @@ def test_metrics(root, params):
         assert list(accuracies) == ["linear", "knn"]
         assert all(2 / N_CLASSES < accuracy <= 1 for accuracy in accuracies.values())
 
-    by_stage = {"train_budget": ZERO_SHOT, "baseline_random": ["random"],
-                "baseline_coreset": ["coreset"]}  # fmt: skip
+    by_stage = {
+        "train_budget": ZERO_SHOT,
+        "baseline_random": ["random"],
+        "baseline_coreset": ["coreset"],
+    }
     names = {f"{budget}.json" for budget in params["budgets"]}
     for stage, methods in by_stage.items():
         for budget in params["budgets"]:

@@ -71,13 +71,15 @@ def test_the_whole_pipeline_is_distributed_as_torchvisions(torchvision_draws):
     # Smooth images: what a border pixel blends with is then as good as its own side's.
     coarse = torch.from_numpy(noise(n, 4, 4)).permute(0, 3, 1, 2)
     images = functional.interpolate(coarse.float(), size=(16, 20), mode="bilinear").byte()
-    theirs = v2.Compose([
-        v2.ToDtype(torch.float32, scale=True),
-        v2.RandomResizedCrop(12, scale=(params.min_area, 1.0), antialias=False),
-        v2.RandomHorizontalFlip(params.flip_rate),
-        v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=params.jitter_rate),
-        v2.RandomGrayscale(params.grayscale_rate),
-    ])  # fmt: skip
+    theirs = v2.Compose(
+        [
+            v2.ToDtype(torch.float32, scale=True),
+            v2.RandomResizedCrop(12, scale=(params.min_area, 1.0), antialias=False),
+            v2.RandomHorizontalFlip(params.flip_rate),
+            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=params.jitter_rate),
+            v2.RandomGrayscale(params.grayscale_rate),
+        ]
+    )
     expected = torch.stack([theirs(image) for image in images])
     views = contrastive_views(images.permute(0, 2, 3, 1), params, generator_for(0))
     statistics = {

@@ -16,8 +16,9 @@ MEAN, STD = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.3, 0.4])
 def all_views(image, crop_px, pad_px, flips, cutout_px):
     """Every view that an image can give, one pixel at a time, by (top, left, flip, centre)."""
     height, width, _ = image.shape
-    starts = itertools.product(range(height + 2 * pad_px - crop_px + 1),
-                               range(width + 2 * pad_px - crop_px + 1))  # fmt: skip
+    starts = itertools.product(
+        range(height + 2 * pad_px - crop_px + 1), range(width + 2 * pad_px - crop_px + 1)
+    )
     centres = list(itertools.product(range(crop_px), repeat=2)) if cutout_px else [(0, 0)]
     views = {}
     for (top, left), flip, centre in itertools.product(starts, flips, centres):

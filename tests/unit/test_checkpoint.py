@@ -61,13 +61,7 @@ def save(directory, network, optimizer, step):
     Checkpoint(directory).save(step, {"network": network}, optimizer, force=True)
 
 
-@pytest.mark.parametrize(
-    "memory_format",
-    [
-        torch.contiguous_format,
-        torch.channels_last,
-    ],
-)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_a_training_continues_as_if_uninterrupted(tmp_path, memory_format):
     whole, optimizer = make(memory_format)
     train(whole, optimizer, range(12))
@@ -112,9 +106,11 @@ def test_a_damaged_file_is_discarded_with_a_warning(tmp_path, caplog, damage):
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     damaged = {
-        "half": whole[: len(whole) // 2], "empty": b"", "garbage": b"x" * 99,
+        "half": whole[: len(whole) // 2],
+        "empty": b"",
+        "garbage": b"x" * 99,
         "one bit": whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:],
-    }  # fmt: skip
+    }
     file.write_bytes(damaged[damage])
     fresh, optimizer = make(torch.contiguous_format, seed=1)
     before = weights(fresh)
@@ -202,11 +198,13 @@ def test_the_fingerprint_is_the_same_in_another_process():
     )
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            text=True,
             env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         for seed in ("1", "2")
-    ]  # fmt: skip
+    ]
     first, second = (process.communicate(timeout=600)[0] for process in running)
     assert first == second != ""
 

@@ -36,8 +36,14 @@ def pictures(n, size_px=16):
 
 def settings(name, **changes):
     depth, width, stem_stride, rate = TINY[name]
-    own = {"name": name, "depth": depth, "width": width, "stem_stride": stem_stride,
-           "learning_rate": rate, "crop_px": 16}  # fmt: skip
+    own = {
+        "name": name,
+        "depth": depth,
+        "width": width,
+        "stem_stride": stem_stride,
+        "learning_rate": rate,
+        "crop_px": 16,
+    }
     return classifier_params(**own | changes)
 
 

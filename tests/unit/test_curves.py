@@ -36,12 +36,13 @@ def make_accuracies(budgets=BUDGETS, seeds=(0, 1, 2), shown=SHOWN):
     rng = np.random.default_rng(4)
     return {
         budget: {
-            method.name: {seed: round(0.7 + budget / 200 + rng.normal(0, 0.01), 4)
-                          for seed in seeds}
+            method.name: {
+                seed: round(0.7 + budget / 200 + rng.normal(0, 0.01), 4) for seed in seeds
+            }
             for method in shown
         }
         for budget in budgets
-    }  # fmt: skip
+    }
 
 
 def write_workspace(accuracies, budget=BUDGETS[-1]):
@@ -131,8 +132,10 @@ def test_a_leftover_file_of_another_budget_stays_out(accuracies):
     learning_curves.main()
     assert set(from_csv("plots/learning_curves.csv")) == set(BUDGETS)
     assert sorted(p.name for p in Path("metrics/by_budget").iterdir()) == [
-        "10.json", "20.json", "30.json"
-    ]  # fmt: skip
+        "10.json",
+        "20.json",
+        "30.json",
+    ]
 
 
 def test_a_budget_outside_the_list_has_no_baselines(accuracies):

@@ -32,9 +32,15 @@ def make(seed=0):
 
 @pytest.mark.parametrize(
     ("name", "width", "n_features"),
-    [("resnet-9", 0.125, 64), ("resnet-18", 1.0, 512), ("resnet-34", 0.5, 256),
-     ("resnet-50", 0.25, 512), ("wide-resnet-10", 1, 64), ("wide-resnet-28", 10, 640)],
-)  # fmt: skip
+    [
+        ("resnet-9", 0.125, 64),
+        ("resnet-18", 1.0, 512),
+        ("resnet-34", 0.5, 256),
+        ("resnet-50", 0.25, 512),
+        ("wide-resnet-10", 1, 64),
+        ("wide-resnet-28", 10, 640),
+    ],
+)
 def test_n_features_is_what_comes_out(name, width, n_features):
     with torch.device("meta"):
         encoder = Encoder(EncoderParams(name, width)).eval()

@@ -46,9 +46,12 @@ def workspace(tmp_path, monkeypatch):
         write_csv(
             f"data/baselines/{name}.csv",
             ["seed", "rank", "index", "id"],
-            [(seed, rank, i, ids[i]) for seed in SEEDS
-             for rank, i in enumerate(rng.permutation(N_POOL)[:length])],
-        )  # fmt: skip
+            [
+                (seed, rank, i, ids[i])
+                for seed in SEEDS
+                for rank, i in enumerate(rng.permutation(N_POOL)[:length])
+            ],
+        )
     set_budget(15)
     return tmp_path
 

@@ -57,9 +57,13 @@ def start(tmp_path):
 
     def run(*command, **env):
         process = subprocess.Popen(
-            [*command, script, tmp_path / "out"], env=os.environ | env, text=True,
-            stderr=subprocess.PIPE, cwd=Path(__file__).parents[2], start_new_session=True,
-        )  # fmt: skip
+            [*command, script, tmp_path / "out"],
+            env=os.environ | env,
+            text=True,
+            stderr=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+            start_new_session=True,
+        )
         started.append(process)
         file = tmp_path / "out/stage"
         assert eventually(
@@ -94,9 +98,14 @@ def test_a_stage_ends_with_the_dvc_that_runs_it(start, tmp_path, shell):
         "['/bin/sh', '-c', '\"$@\"; true', 'sh', *sys.argv[2:]])"
     )
     process, stage = start(
-        sys.executable, "-c", runner, str(int(shell)), sys.executable,
-        DVC_STAGE="download", SHELL="/bin/sh",
-    )  # fmt: skip
+        sys.executable,
+        "-c",
+        runner,
+        str(int(shell)),
+        sys.executable,
+        DVC_STAGE="download",
+        SHELL="/bin/sh",
+    )
     process.kill()  # the runner alone
     _, stderr = process.communicate(timeout=120)  # ends when the stage has ended too
     assert "interrupted" in stderr
@@ -111,9 +120,14 @@ def test_a_stage_whose_dvc_is_gone_already_does_not_begin(tmp_path):
     # The shell ends at once, and its child is adopted by a process of another session.
     done = subprocess.run(
         ["/bin/sh", "-c", '"$@" &', "sh", sys.executable, script, tmp_path],
-        env=os.environ | {"DVC_STAGE": "download"}, cwd=Path(__file__).parents[2],
-        start_new_session=True, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        env=os.environ | {"DVC_STAGE": "download"},
+        cwd=Path(__file__).parents[2],
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert "interrupted" in done.stderr
 
 

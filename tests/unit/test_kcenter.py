@@ -352,9 +352,10 @@ class TestBounds:
         used = []
         products = filter_module.Filter.products
         monkeypatch.setattr(
-            filter_module.Filter, "products",
+            filter_module.Filter,
+            "products",
             lambda self, *args: used.append(self.vectors.dtype) or products(self, *args),
-        )  # fmt: skip
+        )
         monkeypatch.setattr(search_module, "BLOCK", 64)
         assert_exact(points, 450, precision="bf16")
         assert {torch.bfloat16, torch.float32} <= set(used)

@@ -9,17 +9,24 @@ from zeroshot_al.labels.label_files import Answer, read_answers
 def annotation(*choices, cancelled=False, control="label"):
     """One annotation as Label Studio exports it."""
     result = [
-        {"id": "x", "type": "choices", "from_name": control, "to_name": "image",
-         "value": {"choices": list(choices)}}
-    ]  # fmt: skip
+        {
+            "id": "x",
+            "type": "choices",
+            "from_name": control,
+            "to_name": "image",
+            "value": {"choices": list(choices)},
+        }
+    ]
     return {"id": 1, "was_cancelled": cancelled, "result": result if choices else []}
 
 
 def task(name, *annotations):
     return {
-        "id": 900, "data": {"image": "/data/local-files/?d=x", "image_id": name, "rank": 0},
-        "annotations": list(annotations), "predictions": [annotation("cat")],
-    }  # fmt: skip
+        "id": 900,
+        "data": {"image": "/data/local-files/?d=x", "image_id": name, "rank": 0},
+        "annotations": list(annotations),
+        "predictions": [annotation("cat")],
+    }
 
 
 def write(path, content):
@@ -91,9 +98,7 @@ def test_what_looks_odd_is_no_harm(tmp_path):
         {"id": [1], "image_id": "c", "label": ""},
     ]
     found = read_answers(write(tmp_path / "x.json", tasks))
-    assert [(a.name, a.labels) for a in found] == [
-        ("a\0\n", ("x",)), ("=b", ("y",)), ("c", ()),
-    ]  # fmt: skip
+    assert [(a.name, a.labels) for a in found] == [("a\0\n", ("x",)), ("=b", ("y",)), ("c", ())]
     assert [a.where for a in found] == [f"task {10**30}", "task 2", "task 3"]
 
 

@@ -52,7 +52,7 @@ def test_agreed_labels_join():
         ([answer("a.png")], {}, []),
         ([answer("copy.png", "cat")], {"a.png": "cat"}, []),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_told_and_left_out(answers, labels, problems):
     assert join(*answers, classes={"cat", "dog"}) == (labels, problems)
 
@@ -86,8 +86,15 @@ def test_paths_are_absolute_or_relative_to_the_folder(tmp_path):
     ):
         assert finder(files).find(answer(name, is_path=True)) == "d/e.png"
     assert finder(files).find(answer(str(real / "copy.png"), is_path=True)) == "a.png"
-    for name in ("e.png", str(tmp_path / "a.png"), "../a.png", str(tmp_path), "~nobody/a.png",
-                 "../" * 99 + "etc/passwd", "x" * 10_000):  # fmt: skip
+    for name in (
+        "e.png",
+        str(tmp_path / "a.png"),
+        "../a.png",
+        str(tmp_path),
+        "~nobody/a.png",
+        "../" * 99 + "etc/passwd",
+        "x" * 10_000,
+    ):
         assert finder(files).find(answer(name, is_path=True)).problem == "unknown id"
     assert "have no files; give ids" in finder().find(answer("a.png", is_path=True)).detail
 

@@ -23,8 +23,10 @@ def test_images_come_as_the_pool_s_do_and_what_cannot_is_told(tmp_path):
     pool = np.stack([decode_image(root / "cat/2.png", 8), np.zeros((8, 8, 3), np.uint8)])
     labels, problems = read_labelled_folder(root, pool, 8, out)
     assert list(labels.items()) == [
-        ("cat/1.png", "cat"), ("cat/3.png", "cat"), ("dog/deep/1.png", "dog"),
-    ]  # fmt: skip
+        ("cat/1.png", "cat"),
+        ("cat/3.png", "cat"),
+        ("dog/deep/1.png", "dog"),
+    ]
     expected = [decode_image(root / name, 8) for name in labels]
     assert np.array_equal(np.load(out), expected)
     assert [(p.id, p.problem, p.detail) for p in problems] == [

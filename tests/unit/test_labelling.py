@@ -37,8 +37,9 @@ def test_a_test_folder_takes_its_place():
     found = label(test=test, test_root="/tests")
     assert found.tested_on == "2 images of /tests"
     assert [row for row in found.rows if row[1] == "test"] == [
-        ("cat/1.png", "test", "cat"), ("dog/1.png", "test", "dog"),
-    ]  # fmt: skip
+        ("cat/1.png", "test", "cat"),
+        ("dog/1.png", "test", "dog"),
+    ]
     assert len(found.rows) == 22
 
 
@@ -54,8 +55,9 @@ def test_the_test_folder_s_names_are_the_classes():
 def test_gaps_before_the_last_label_are_missing():
     found = label(skip=(3, 7, 19))
     assert [(p.id, p.problem, p.detail) for p in found.problems] == [
-        (ORDER[3], "missing", "rank 3 of simclr"), (ORDER[7], "missing", "rank 7 of simclr"),
-    ]  # fmt: skip
+        (ORDER[3], "missing", "rank 3 of simclr"),
+        (ORDER[7], "missing", "rank 7 of simclr"),
+    ]
 
 
 def test_the_run_stops_when_nothing_can_be_used():

@@ -65,9 +65,14 @@ def environment():
 
 def run(folder, *arguments):
     return subprocess.run(
-        [sys.executable, "stage.py", SRC, *arguments], cwd=folder, env=environment(),
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+        [sys.executable, "stage.py", SRC, *arguments],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
 def test_long_waits_are_not_cut_off(folder):
@@ -83,14 +88,34 @@ def test_a_host_that_falls_silent_ends_the_others(folder, frozen):
         port = free.getsockname()[1]
     launchers = [
         subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--max-restarts", "0",
-             "--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{port}", "--rdzv-conf",
-             f"is_host={is_first}", "--local-addr", "localhost", "stage.py", SRC, "talk",
-             str(LIMIT_S / 4)],  # until each has heard of the other
-            cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True,
+            [
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--nnodes",
+                "2",
+                "--max-restarts",
+                "0",
+                "--rdzv-backend",
+                "c10d",
+                "--rdzv-endpoint",
+                f"localhost:{port}",
+                "--rdzv-conf",
+                f"is_host={is_first}",
+                "--local-addr",
+                "localhost",
+                "stage.py",
+                SRC,
+                "talk",
+                str(LIMIT_S / 4),
+            ],  # until each has heard of the other
+            cwd=folder,
+            env=environment(),
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for is_first in ("true", "false")
-    ]  # fmt: skip
+    ]
     hosts = []
     try:
         until = time.monotonic() + 300

@@ -17,11 +17,27 @@ from project_copies import BIN, ROOT, Project, clean_environment
 from zeroshot_al.base.params import read_yaml
 
 HOSTILE = [
-    "/plain", "/with blank ", "/it's", '/a "quote"', "/$(touch evil)", "/`touch evil`",
-    "/;touch evil;", "/a && touch evil", "/$(shell touch evil)", "$(error x)", "/$HOME $x $$ $@",
-    "/a,b=[1]{c}", "/x#y: z", "/日本 ü", "~/photos", "photos", "/a)b(", "/%", "-rf",
+    "/plain",
+    "/with blank ",
+    "/it's",
+    '/a "quote"',
+    "/$(touch evil)",
+    "/`touch evil`",
+    "/;touch evil;",
+    "/a && touch evil",
+    "/$(shell touch evil)",
+    "$(error x)",
+    "/$HOME $x $$ $@",
+    "/a,b=[1]{c}",
+    "/x#y: z",
+    "/日本 ü",
+    "~/photos",
+    "photos",
+    "/a)b(",
+    "/%",
+    "-rf",
     "/'$(touch evil)'",
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -43,8 +59,11 @@ def make(tmp_path):
     def run(*words):
         done = subprocess.run(
             ["make", *words, f"BIN={tmp_path / 'bin'}"],
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert not list(tmp_path.rglob("evil"))
         calls = tmp_path / "calls"
         found = list(map(json.loads, calls.read_text().splitlines())) if calls.exists() else []

@@ -51,9 +51,12 @@ def test_a_control_group_of_version_2_and_those_around_it(system, limited):
     for group in ("batch", "batch/job7"):
         limit = str(6 * GIB) if group == limited else "max"
         write_group(
-            root, f"sys/fs/cgroup/{group}", memory__max=limit + "\n",
-            memory__current=f"{4 * GIB}\n", memory__stat=f"anon 5\ninactive_file {GIB}\n",
-        )  # fmt: skip
+            root,
+            f"sys/fs/cgroup/{group}",
+            memory__max=limit + "\n",
+            memory__current=f"{4 * GIB}\n",
+            memory__stat=f"anon 5\ninactive_file {GIB}\n",
+        )
     assert available_memory(root) == 3 * GIB
 
 
@@ -61,9 +64,12 @@ def test_a_control_group_of_version_1_as_a_container_sees_it(system):
     # The path is the host's; the container's own group is mounted at the top.
     root = system(proc__self__cgroup="5:cpuset:/docker/ab12\n4:memory:/docker/ab12\n")
     write_group(
-        root, "sys/fs/cgroup/memory", memory__limit_in_bytes=f"{2 * GIB}\n",
-        memory__usage_in_bytes=f"{GIB}\n", memory__stat="total_inactive_file 0\n",
-    )  # fmt: skip
+        root,
+        "sys/fs/cgroup/memory",
+        memory__limit_in_bytes=f"{2 * GIB}\n",
+        memory__usage_in_bytes=f"{GIB}\n",
+        memory__stat="total_inactive_file 0\n",
+    )
     assert available_memory(root) == GIB
 
 
@@ -108,9 +114,12 @@ kcenter_order(points, 5)
 def test_the_process_s_own_limit():
     # The points take 10 MiB themselves, their canonical rows 5 and the rest 4.
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, "18"], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", LIMITED, "18"],
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"PYTHONPATH": str(Path(memory.__file__).parents[2])},
-    )  # fmt: skip
+    )
     assert 0 <= int(done.stdout) <= 8
     assert (
         "InputError: k-center on embeddings of 20,000 x 64 needs 8.7 MiB of memory" in done.stderr

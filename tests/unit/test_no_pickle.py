@@ -23,12 +23,27 @@ from zeroshot_al.sources.params import DataParams
 ROOT = Path(__file__).parents[2]
 MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 CALLS = {
-    "torch.load", "torch.save", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pd.read_pickle",
-    "eval", "exec", "os.system", "os.popen", "subprocess.getoutput",
-}  # fmt: skip
+    "torch.load",
+    "torch.save",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "pd.read_pickle",
+    "eval",
+    "exec",
+    "os.system",
+    "os.popen",
+    "subprocess.getoutput",
+}
 # torch.distributed's exchange of objects.
-METHODS = {"all_gather_object", "gather_object", "broadcast_object_list", "scatter_object_list",
-           "send_object_list", "recv_object_list"}  # fmt: skip
+METHODS = {
+    "all_gather_object",
+    "gather_object",
+    "broadcast_object_list",
+    "scatter_object_list",
+    "send_object_list",
+    "recv_object_list",
+}
 
 
 class Evil:
@@ -91,12 +106,18 @@ def test_no_module_reads_a_pickle_or_runs_a_text(folder):
 @pytest.mark.parametrize(
     "source",
     [
-        "import pickle", "from joblib import load", "import torch\ntorch.load('x')",
-        "np.load('x')", "np.load('x', allow_pickle=True)", "yaml.load(text)",
-        "dist.all_gather_object(found, x)", "torch.distributed.broadcast_object_list([x])",
-        "subprocess.run('ls', shell=True)", "eval(text)",
+        "import pickle",
+        "from joblib import load",
+        "import torch\ntorch.load('x')",
+        "np.load('x')",
+        "np.load('x', allow_pickle=True)",
+        "yaml.load(text)",
+        "dist.all_gather_object(found, x)",
+        "torch.distributed.broadcast_object_list([x])",
+        "subprocess.run('ls', shell=True)",
+        "eval(text)",
     ],
-)  # fmt: skip
+)
 def test_the_search_finds_them(source):
     assert unsafe(source)
 

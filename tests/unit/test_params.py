@@ -26,9 +26,14 @@ class Section:
 
 
 GOOD = {
-    "lr": 0.06, "n_steps": 20, "augment": True, "kind": "moco", "root": None,
-    "sizes": [1, 2], "schedule": {"warmup_epochs": 3},
-}  # fmt: skip
+    "lr": 0.06,
+    "n_steps": 20,
+    "augment": True,
+    "kind": "moco",
+    "root": None,
+    "sizes": [1, 2],
+    "schedule": {"warmup_epochs": 3},
+}
 TOP = {"profile": "demo", "budget": 20, "budgets": [10, 20], "seeds": [0, 1]}
 
 
@@ -38,9 +43,11 @@ def write(tmp_path):
 
     def _write(top=None, section=None, drop=()):
         sections = {"moco": GOOD | (section or {})}
-        document = TOP | {
-            "defaults": {"moco": {}}, "profiles": {"demo": sections, "laptop": sections},
-        } | (top or {})  # fmt: skip
+        document = (
+            TOP
+            | {"defaults": {"moco": {}}, "profiles": {"demo": sections, "laptop": sections}}
+            | (top or {})
+        )
         for key in drop:
             document.pop(key, None)
             sections["moco"].pop(key, None)

@@ -58,9 +58,16 @@ def test_the_loss_falls_in_20_steps(name, tmp_path):
     # One step an epoch: the history holds the loss of each step. With a queue of one batch,
     # MoCo's first negatives are random and easy, but those of the second step are real.
     _, history = run(
-        name, images, tmp_path, epochs=20, batch_size=64, views=views, learning_rate=0.1,
-        temperature=0.5, **{"queue_size": 64} if name == "moco" else {},
-    )  # fmt: skip
+        name,
+        images,
+        tmp_path,
+        epochs=20,
+        batch_size=64,
+        views=views,
+        learning_rate=0.1,
+        temperature=0.5,
+        **{"queue_size": 64} if name == "moco" else {},
+    )
     losses = [loss for _, loss, _ in history]
     assert sum(losses[-3:]) / 3 < sum(losses[1:4]) / 3 - 0.1
 

@@ -228,15 +228,24 @@ def entry(shape, start, end, dtype="F32"):
 @pytest.mark.parametrize(
     ("length", "header"),
     [
-        (2**63, {}), (2**64 - 1, {}), (10 * 2**30, {}), (99 * 10**6, {}),
-        (None, {"a": entry([10**9], 0, 4 * 10**9)}), (None, {"a": entry([-1], 0, 4)}),
-        (None, {"a": entry([2**40, 2**40], 0, 4)}), (None, {"a": entry([1], 4, 0)}),
+        (2**63, {}),
+        (2**64 - 1, {}),
+        (10 * 2**30, {}),
+        (99 * 10**6, {}),
+        (None, {"a": entry([10**9], 0, 4 * 10**9)}),
+        (None, {"a": entry([-1], 0, 4)}),
+        (None, {"a": entry([2**40, 2**40], 0, 4)}),
+        (None, {"a": entry([1], 4, 0)}),
         (None, {"a": entry([1], 0, 4), "b": entry([1], 0, 4)}),
-        (None, {"a": entry([1], 0, 4, "EVIL")}), (None, "[" * 10**5),
-        (None, '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
-               '"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}'),
+        (None, {"a": entry([1], 0, 4, "EVIL")}),
+        (None, "[" * 10**5),
+        (
+            None,
+            '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
+            '"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}',
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_header_that_lies_is_told_at_no_cost(tmp_path, length, header):
     packed = (header if isinstance(header, str) else json.dumps(header)).encode()
     content = struct.pack("<Q", len(packed) if length is None else length) + packed + bytes(4)

@@ -9,13 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from on_ranks import on_ranks
-from tiny_training import (
-    classifier_params,
-    moco_params,
-    noise,
-    simclr_params,
-    tinted,
-)
+from tiny_training import classifier_params, moco_params, noise, simclr_params, tinted
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_json
 from zeroshot_al.base.ranks import ALONE, Ranks
@@ -54,8 +48,14 @@ def make(name, **changes):
 
 def make_norms():
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(),
-                            nn.Linear(8 * 36, 5), nn.BatchNorm1d(5))  # fmt: skip
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8 * 36, 5),
+        nn.BatchNorm1d(5),
+    )
     with torch.no_grad():
         for norm in (network[1], network[5]):
             norm.weight.uniform_(0.5, 2)
@@ -355,9 +355,13 @@ def classifier_in_float64(model):
         model, params.depth, params.width, params.stem_stride, 3, params.crop_px
     ).double()
     views = SupervisedViews(
-        images, params.crop_px, params.pad_px, params.flip_rate, params.cutout_px,
+        images,
+        params.crop_px,
+        params.pad_px,
+        params.flip_rate,
+        params.cutout_px,
         *pixel_statistics(images.numpy()),
-    )  # fmt: skip
+    )
     batch = BatchStream(48, 16, 0).indices(0)
     out = network(views(batch, generator_for(0, VIEWS, 0)).double())
     loss = functional.cross_entropy(out, labels[batch])

@@ -149,12 +149,14 @@ def test_a_broken_image_is_listed_and_the_others_are_kept(folder, damage, caplog
     path = folder / "test" / "bee" / "0.png"
     whole = path.read_bytes()
     middle = len(whole) // 2
-    path.write_bytes({
-        "truncated": whole[:middle],
-        "empty": b"",
-        "text": b"this is no image",
-        "flipped": whole[:middle] + bytes(255 - byte for byte in whole[middle:]),
-    }[damage])  # fmt: skip
+    path.write_bytes(
+        {
+            "truncated": whole[:middle],
+            "empty": b"",
+            "text": b"this is no image",
+            "flipped": whole[:middle] + bytes(255 - byte for byte in whole[middle:]),
+        }[damage]
+    )
     pool = read_folder(folder)
     kept = [i for i, name in enumerate(whole_pool.ids) if name != "test/bee/0.png"]
     assert list(pool.ids) == [whole_pool.ids[i] for i in kept]
@@ -243,9 +245,12 @@ def test_links_within_the_folder_are_read_and_others_refused(folder):
     outside.mkdir()
     Image.new("RGB", (8, 6)).save(outside / "a.png")
     for place, target in (
-        ("train/ant/out.png", outside / "a.png"), ("train/ant/up.png", "../../../outside/a.png"),
-        ("train/ant/passwd", "/etc/passwd"), ("train/cow", outside), ("train", outside),
-    ):  # fmt: skip
+        ("train/ant/out.png", outside / "a.png"),
+        ("train/ant/up.png", "../../../outside/a.png"),
+        ("train/ant/passwd", "/etc/passwd"),
+        ("train/cow", outside),
+        ("train", outside),
+    ):
         if place == "train":
             (folder / "train").rename(outside / "train")
         (folder / place).symlink_to(target)

@@ -13,12 +13,7 @@ import pytest
 from PIL import Image
 
 from hostile import photo, png_chunk
-from zeroshot_al.sources.decode import (
-    MAX_PIXELS,
-    RejectedError,
-    decode_image,
-    upright_size_px,
-)
+from zeroshot_al.sources.decode import MAX_PIXELS, RejectedError, decode_image, upright_size_px
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -41,10 +36,15 @@ def test_every_orientation_comes_out_upright(tmp_path, orientation, suffix, size
     upright = photo(1, 32, 48)
     # How a camera that is held so stores the pixels: the inverse of what a viewer has to do.
     stored = {
-        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
-        5: upright.swapaxes(0, 1), 6: np.rot90(upright), 7: upright[::-1, ::-1].swapaxes(0, 1),
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.swapaxes(0, 1),
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].swapaxes(0, 1),
         8: np.rot90(upright, -1),
-    }[orientation]  # fmt: skip
+    }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if suffix == "webp" else {}
@@ -157,9 +157,12 @@ def test_a_claim_of_many_pixels_is_refused_before_decoding(tmp_path):
         "print(re.search(r'VmHWM:\\s+(\\d+) kB', status)[1])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, bomb], env={"PYTHONPATH": str(SRC)}, check=True,
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code, bomb],
+        env={"PYTHONPATH": str(SRC)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     told, peak_kib = done.stdout.splitlines()
     assert told == f"the header claims {side} x {side} pixels, more than 200,000,000 in all"
     assert int(peak_kib) < 200_000
@@ -265,9 +268,7 @@ def tiff(*changes):
         }.items()
     }
     entries |= {tag: rest for tag, *rest in changes}
-    packed = b"".join(
-        struct.pack("<HHII", tag, *entries[tag]) for tag in sorted(entries)
-    )  # fmt: skip
+    packed = b"".join(struct.pack("<HHII", tag, *entries[tag]) for tag in sorted(entries))
     head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(4)
     return head.ljust(400, b"\0") + bytes(64)
 
@@ -305,9 +306,19 @@ def test_odd_tiff_tags_give_pixels_or_a_reason(tmp_path, change):
 
 @pytest.mark.parametrize(
     ("kind", "count", "value"),
-    [(3, 1, 0), (3, 1, 9), (3, 1, 65535), (3, 0, 6), (2, 4, 0x36363636),
-     (7, 1, 6), (8, 1, 0xFFFF), (11, 1, 0x40C80000), (12, 1, 2**32 - 1), (99, 1, 6)],
-)  # fmt: skip
+    [
+        (3, 1, 0),
+        (3, 1, 9),
+        (3, 1, 65535),
+        (3, 0, 6),
+        (2, 4, 0x36363636),
+        (7, 1, 6),
+        (8, 1, 0xFFFF),
+        (11, 1, 0x40C80000),
+        (12, 1, 2**32 - 1),
+        (99, 1, 6),
+    ],
+)
 def test_an_orientation_that_is_none_turns_nothing(tmp_path, kind, count, value):
     pixels = photo(9, 12, 20)
     exif = b"Exif\0\0II*\0" + struct.pack("<IHHHII", 8, 1, 0x0112, kind, count, value) + bytes(4)
@@ -321,10 +332,14 @@ def test_an_orientation_that_is_none_turns_nothing(tmp_path, kind, count, value)
     [
         b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(evil) (w) file\nshowpage\n",
-        b"%PDF-1.7\n", b"#!/bin/sh\ntouch evil\n", b"push graphic-context\n", b"PK\3\4",
-        b"MZ", b"\x80\x04cposix\nsystem\n",
+        b"%PDF-1.7\n",
+        b"#!/bin/sh\ntouch evil\n",
+        b"push graphic-context\n",
+        b"PK\3\4",
+        b"MZ",
+        b"\x80\x04cposix\nsystem\n",
     ],
-)  # fmt: skip
+)
 def test_other_files_under_an_image_s_name_are_not_run(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content + bytes(200))
     with pytest.raises(RejectedError, match="not a JPEG, PNG, WebP, BMP, TIFF or GIF image"):

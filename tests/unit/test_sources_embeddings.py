@@ -72,8 +72,11 @@ def test_equal_rows_are_kept_once(load, tmp_path):
         ("image 9", "image 3", "exact", "0"),
     ]
     assert set(pool.ids) == {f"image {i}" for i in range(N_ROWS)} - {
-        "image 1", "image 5", "image 9", "image 4",
-    }  # fmt: skip
+        "image 1",
+        "image 5",
+        "image 9",
+        "image 4",
+    }
     assert {pool.ids[i] for i in pool.labelled_indices} == {"image 3", "image 2"}
 
 
@@ -110,9 +113,11 @@ def test_files_that_do_not_serve_are_told(tmp_path):
     np.save(tmp_path / "cut.npy", some_rows())
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:-9])
     for name, told in {
-        "several.npz": "holds several arrays", "cut.npy": "not a whole .npy array",
-        "lost.npy": "cannot be read (No such file or directory)", "ids.txt": "not a whole .npy",
-    }.items():  # fmt: skip
+        "several.npz": "holds several arrays",
+        "cut.npy": "not a whole .npy array",
+        "lost.npy": "cannot be read (No such file or directory)",
+        "ids.txt": "not a whole .npy",
+    }.items():
         params = DataParams("embeddings", str(tmp_path / name), ids=str(tmp_path / "ids.txt"))
         with pytest.raises(InputError) as error:
             load_source(params, "unused", tmp_path / "pool")
@@ -128,8 +133,9 @@ def test_headers_that_lie_are_told(tmp_path):
         "huge.npy": f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({2**62}, {2**62}), }}",
         "negative.npy": "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 6), }",
         "program.npy": "{'descr': __import__('os').mkdir('evil'), 'shape': (2, 6), }",
-        "deep.npy": "(" * 5000, "long.npy": " " * 60_000,
-    }.items():  # fmt: skip
+        "deep.npy": "(" * 5000,
+        "long.npy": " " * 60_000,
+    }.items():
         packed = header.encode()
         content = b"\x93NUMPY\1\0" + len(packed).to_bytes(2, "little") + packed
         (tmp_path / name).write_bytes(content + bytes(48))

@@ -79,10 +79,7 @@ def test_labelled_ids_are_those_of_the_pool(tmp_path, caplog):
 
 @pytest.mark.parametrize(
     ("ids", "told"),
-    [
-        ("a\nx\ny\n", "2 of 3 labelled ids in"),
-        ("a\nb\n", "all 2 images are labelled already in"),
-    ],
+    [("a\nx\ny\n", "2 of 3 labelled ids in"), ("a\nb\n", "all 2 images are labelled already in")],
 )
 def test_labelled_ids_that_make_no_sense_are_told(tmp_path, ids, told):
     path = str(write(tmp_path / "a.txt", ids))

@@ -95,9 +95,12 @@ def test_an_interruption_ends_the_workers_and_leaves_no_pool(tmp_path, number):
             save_pool(load_source(DataParams("folder", "photos", 64), "", directory), directory)
     """)
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(SRC)},
-        start_new_session=True, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(SRC)},
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+    )
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     assert eventually(lambda: process.poll() is not None or children.read_text())
     assert process.poll() is None

@@ -10,8 +10,12 @@ from zeroshot_al.base.pool import Pool
 from zeroshot_al.classifier.training_pool import first_picks, load_training_pool
 
 IDS = tuple(f"{i}.png" for i in range(6))
-ROWS = [("0.png", "train", "dog"), ("1.png", "test", "cat"), ("2.png", "train", "cat"),
-        ("4.png", "train", "dog")]  # fmt: skip
+ROWS = [
+    ("0.png", "train", "dog"),
+    ("1.png", "test", "cat"),
+    ("2.png", "train", "cat"),
+    ("4.png", "train", "dog"),
+]
 
 
 def make(root, rows=ROWS, test_images=None, labels=("",) * 6):

@@ -69,9 +69,14 @@ def test_a_round_extends_by_the_image_farthest_from_all_that_are_labelled(
     pool = load_pool(pool_dir)
     labelled = np.sort(picks[: BUDGETS[0]])
     classifier = trainings.train_classifier(
-        pool.train_images[labelled], pool.train_labels[labelled], 3, PARAMS, SEED, tmp_path,
+        pool.train_images[labelled],
+        pool.train_labels[labelled],
+        3,
+        PARAMS,
+        SEED,
+        tmp_path,
         lambda n: None,
-    )  # fmt: skip
+    )
     embedded = classifier.embed(pool.train_images).astype(np.float64)
     embedded /= np.linalg.norm(embedded, axis=1, keepdims=True)
     distance = ((embedded[:, None] - embedded[None]) ** 2).sum(axis=2)

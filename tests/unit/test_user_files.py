@@ -29,8 +29,11 @@ def test_a_text_keeps_its_line_ends_and_loses_its_mark(tmp_path):
 
 def test_what_is_no_text_is_refused(tmp_path):
     path = tmp_path / "a.txt"
-    for content, told in ((b"a\0b", "holds NUL bytes"), (b"\xff\xfe", "is not UTF-8 text"),
-                          ("id\n".encode("utf-16-le"), "holds NUL bytes")):  # fmt: skip
+    for content, told in (
+        (b"a\0b", "holds NUL bytes"),
+        (b"\xff\xfe", "is not UTF-8 text"),
+        ("id\n".encode("utf-16-le"), "holds NUL bytes"),
+    ):
         path.write_bytes(content)
         assert told in refusal(read_text, path, "labels.file")
 

@@ -56,9 +56,13 @@ def test_a_width_below_one_is_refused(width):
 
 @pytest.mark.parametrize(
     ("size", "width", "stem_stride", "maps"),
-    [((32, 32), 1, 1, (8, 8)), ((8, 8), 2, 1, (2, 2)), ((17, 30), 1, 1, (5, 8)),
-     ((32, 32), 1, 2, (4, 4))],
-)  # fmt: skip
+    [
+        ((32, 32), 1, 1, (8, 8)),
+        ((8, 8), 2, 1, (2, 2)),
+        ((17, 30), 1, 1, (5, 8)),
+        ((32, 32), 1, 2, (4, 4)),
+    ],
+)
 def test_shapes(size, width, stem_stride, maps):
     network = WideResNet(10, width, 7, stem_stride).eval()
     images = torch.zeros(2, 3, *size)

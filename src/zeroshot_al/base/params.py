@@ -163,8 +163,9 @@ def _check_known(expected: set[str], found: dict, where: str) -> None:
 def _build(cls: type[T], values: object, where: str) -> T:
     types_by_name = typing.get_type_hints(cls)
     _check_keys(set(types_by_name), values, where)
-    return cls(**{name: _convert(kind, values[name], name, where)
-                  for name, kind in types_by_name.items()})  # fmt: skip
+    return cls(
+        **{name: _convert(kind, values[name], name, where) for name, kind in types_by_name.items()}
+    )
 
 
 def _convert(kind: object, value: object, name: str, where: str) -> object:

@@ -65,9 +65,13 @@ class Classifier:
     """
 
     def __init__(
-        self, params: ClassifierParams, n_classes: int, mean: Tensor, std: Tensor,
+        self,
+        params: ClassifierParams,
+        n_classes: int,
+        mean: Tensor,
+        std: Tensor,
         ranks: Ranks = ALONE,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.device = pick_device()
         self._ranks = ranks
         network = make_model(
@@ -158,9 +162,13 @@ def train_classifier(
     classifier = Classifier(params, n_classes, mean, std, ranks)
     network, device = classifier.network, classifier.device
     optimizer = torch.optim.SGD(
-        network.parameters(), lr=params.learning_rate, momentum=0.9, nesterov=True,
-        weight_decay=params.weight_decay, fused=True,
-    )  # fmt: skip
+        network.parameters(),
+        lr=params.learning_rate,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=params.weight_decay,
+        fused=True,
+    )
     views = SupervisedViews(
         on_device, params.crop_px, params.pad_px, params.flip_rate, params.cutout_px, mean, std
     )

@@ -153,8 +153,12 @@ def vit(depth: int, width: int, patch_px: int, n_classes: int, size_px: int) -> 
 
     n_features = width * VIT_HEAD_DIMS
     features = VisionTransformer(
-        size_px, patch_px, num_layers=depth, num_heads=width, hidden_dim=n_features,
+        size_px,
+        patch_px,
+        num_layers=depth,
+        num_heads=width,
+        hidden_dim=n_features,
         mlp_dim=4 * n_features,
-    )  # fmt: skip
+    )
     features.heads = nn.Identity()
     return FeaturesAndHead(features, n_features, n_classes)

@@ -23,9 +23,12 @@ _steps_done: Any = None  # set in each worker: a shared counter of finished step
 
 
 def run_jobs(
-    function: Callable[..., Any], jobs: Sequence[tuple], n_steps: int, description: str,
+    function: Callable[..., Any],
+    jobs: Sequence[tuple],
+    n_steps: int,
+    description: str,
     ranks: Ranks = ALONE,
-) -> list[Any]:  # fmt: skip
+) -> list[Any]:
     """Return ``[function(*job, on_step) for job in jobs]``, computed side by side.
 
     Job i is rank i's, modulo their number, and the same as on one process. Were there more ranks
@@ -64,9 +67,12 @@ def _bar(n_steps: int, description: str, ranks: Ranks) -> tqdm:
 
 
 def _side_by_side(
-    function: Callable[..., Any], jobs: Sequence[tuple], n_steps: int, description: str,
+    function: Callable[..., Any],
+    jobs: Sequence[tuple],
+    n_steps: int,
+    description: str,
     ranks: Ranks,
-) -> list[Any]:  # fmt: skip
+) -> list[Any]:
     if not jobs:
         return []
     if not torch.cuda.is_available():

@@ -90,8 +90,13 @@ def first_picks(
         rank = int(gaps[0]) if len(gaps) else len(picks)
         logger.info(
             "budget %d: %d of the first %d picks of %s have a label; not trained, rank %d is "
-            "the first without", budget, len(picks) - len(gaps), budget, name, rank,
-        )  # fmt: skip
+            "the first without",
+            budget,
+            len(picks) - len(gaps),
+            budget,
+            name,
+            rank,
+        )
         return None
     picks = picks[~pool.is_held_out[picks]]
     if not len(picks):

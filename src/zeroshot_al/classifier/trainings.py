@@ -53,15 +53,23 @@ def check_trainings_fit(
     n = n_side_by_side(n_jobs, ranks)
     what = f"training on {images_text(n_images, shape)}, {n} at once,"
     check_memory(
-        n * n_bytes, what, "lower data.size_px or the budgets in params.yaml or give more memory",
+        n * n_bytes,
+        what,
+        "lower data.size_px or the budgets in params.yaml or give more memory",
         pick_device(),
-    )  # fmt: skip
+    )
 
 
 def score_picks(
-    pool_dir: str, picks: np.ndarray, params: ClassifierParams, seed: int,
-    checkpoint_dir: Path, on_step: OnStep, ranks: Ranks = ALONE, labels_dir: str | None = None,
-) -> float:  # fmt: skip
+    pool_dir: str,
+    picks: np.ndarray,
+    params: ClassifierParams,
+    seed: int,
+    checkpoint_dir: Path,
+    on_step: OnStep,
+    ranks: Ranks = ALONE,
+    labels_dir: str | None = None,
+) -> float:
     """Train from scratch on the picked images and return the accuracy on all test images.
 
     Parameters
@@ -89,12 +97,23 @@ def score_picks(
 
 
 def train_on_picks(
-    pool: Pool | PartlyLabelledPool, picks: np.ndarray, params: ClassifierParams, seed: int,
-    checkpoint_dir: Path, on_step: OnStep, ranks: Ranks,
-) -> Classifier:  # fmt: skip
+    pool: Pool | PartlyLabelledPool,
+    picks: np.ndarray,
+    params: ClassifierParams,
+    seed: int,
+    checkpoint_dir: Path,
+    on_step: OnStep,
+    ranks: Ranks,
+) -> Classifier:
     """Train from scratch on the picked images; arguments as of `score_picks`."""
     picks = np.sort(picks)
     return train_classifier(
-        pool.train_images[picks], pool.train_labels[picks], len(pool.classes), params, seed,
-        checkpoint_dir, on_step, ranks,
-    )  # fmt: skip
+        pool.train_images[picks],
+        pool.train_labels[picks],
+        len(pool.classes),
+        params,
+        seed,
+        checkpoint_dir,
+        on_step,
+        ranks,
+    )

@@ -28,12 +28,7 @@ import torch
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.coverage.rows import centred_rows, check_weights
 from zeroshot_al.coverage.search import PAIRS_PER_POINT, REPRESENTATIVE, Search
-from zeroshot_al.kcenter.input import (
-    check_counts,
-    check_device,
-    check_embeddings,
-    check_indices,
-)
+from zeroshot_al.kcenter.input import check_counts, check_device, check_embeddings, check_indices
 from zeroshot_al.process.memory import check_memory
 
 

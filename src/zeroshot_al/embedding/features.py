@@ -45,9 +45,12 @@ def write_features(
 
 
 def feature_batches(
-    encoder: nn.Module, images: np.ndarray, device: torch.device, batch_size: int = BATCH_SIZE,
+    encoder: nn.Module,
+    images: np.ndarray,
+    device: torch.device,
+    batch_size: int = BATCH_SIZE,
     ranks: Ranks = ALONE,
-) -> Iterator[np.ndarray]:  # fmt: skip
+) -> Iterator[np.ndarray]:
     """Yield the backbone's features before the projection head, a batch at a time.
 
     In float32, not bf16: 8 significant bits make distances between neighbours tie.

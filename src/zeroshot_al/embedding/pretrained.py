@@ -98,8 +98,10 @@ def load_pretrained(spec: str) -> PretrainedEncoder:
     encoder = PretrainedEncoder(model, timm.data.resolve_model_data_config(model))
     logging.info(
         "%s: %d features of images of %s pixels",
-        name, encoder.n_features, " x ".join(map(str, encoder.size_px)),
-    )  # fmt: skip
+        name,
+        encoder.n_features,
+        " x ".join(map(str, encoder.size_px)),
+    )
     return encoder
 
 
@@ -125,8 +127,10 @@ def _published(timm: ModuleType, name: str) -> Any:
     try:
         return timm.get_pretrained_cfg(name)
     except RuntimeError:
-        tags = [known.partition(".")[2] for known in timm.list_models(f"{architecture}.*",
-                                                                     pretrained=True)]  # fmt: skip
+        tags = [
+            known.partition(".")[2]
+            for known in timm.list_models(f"{architecture}.*", pretrained=True)
+        ]
         raise InputError(
             f"encoder.weights: {architecture} has no published weights {tag!r}; "
             f"known are {', '.join(tags) or 'none'}"

@@ -90,9 +90,12 @@ def probe(features: np.ndarray, pool: Pool, params: EmbedParams) -> dict[str, fl
 
 
 def linear_accuracy(
-    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray,
+    train: np.ndarray,
+    train_labels: np.ndarray,
+    test: np.ndarray,
+    test_labels: np.ndarray,
     params: EmbedParams,
-) -> float:  # fmt: skip
+) -> float:
     """Return the test accuracy of logistic regression on frozen features.
 
     Parameters
@@ -114,9 +117,13 @@ def linear_accuracy(
 
 
 def knn_accuracy(
-    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray,
-    params: EmbedParams, batch_size: int = 500,
-) -> float:  # fmt: skip
+    train: np.ndarray,
+    train_labels: np.ndarray,
+    test: np.ndarray,
+    test_labels: np.ndarray,
+    params: EmbedParams,
+    batch_size: int = 500,
+) -> float:
     """Return the test accuracy of weighted nearest neighbours by cosine similarity.
 
     References

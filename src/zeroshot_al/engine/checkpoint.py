@@ -82,8 +82,14 @@ class Checkpoint:
         self._every_s = every_s
         self._saved_at = time.monotonic()
 
-    def save(self, step: int, modules: dict[str, torch.nn.Module],
-             optimizer: torch.optim.Optimizer, *, force: bool = False) -> None:  # fmt: skip
+    def save(
+        self,
+        step: int,
+        modules: dict[str, torch.nn.Module],
+        optimizer: torch.optim.Optimizer,
+        *,
+        force: bool = False,
+    ) -> None:
         """Save the state after `step` steps, unless the last save is fresh."""
         if not force and time.monotonic() - self._saved_at < self._every_s:
             return
@@ -103,9 +109,11 @@ class Checkpoint:
             self._every_s = max(self._every_s, _SPACING * (self._saved_at - start))
 
     def restore(
-        self, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer,
+        self,
+        modules: dict[str, torch.nn.Module],
+        optimizer: torch.optim.Optimizer,
         ranks: Ranks = ALONE,
-    ) -> int:  # fmt: skip
+    ) -> int:
         """Load the state in place and return the number of steps done, 0 without a checkpoint.
 
         All ranks load the first one's file, which any number of ranks may have written. A file

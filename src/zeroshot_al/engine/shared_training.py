@@ -100,9 +100,15 @@ class _Normalize(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor,
-        n: int, eps: float,
-    ) -> Tensor:  # fmt: skip
+        ctx: FunctionCtx,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        n: int,
+        eps: float,
+    ) -> Tensor:
         ctx.save_for_backward(x, weight, mean, (variance + eps).rsqrt())
         ctx.n = n
         return functional.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
@@ -123,7 +129,14 @@ class _Normalize(torch.autograd.Function):
         slope = slope * inverse_std
         # By its bare name, since `functional.batch_norm` of torch 2.11 refuses an eps of 0.
         of_x += torch.batch_norm(
-            x, slope, offset - slope * mean, torch.zeros_like(mean), torch.ones_like(mean),
-            False, 0.0, 0.0, False,
-        )  # fmt: skip
+            x,
+            slope,
+            offset - slope * mean,
+            torch.zeros_like(mean),
+            torch.ones_like(mean),
+            False,
+            0.0,
+            0.0,
+            False,
+        )
         return of_x, of_weight, of_bias, None, None, None, None

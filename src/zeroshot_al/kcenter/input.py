@@ -169,8 +169,10 @@ def check_indices(
 def check_counts(n_select: int, n_available: int, n_initial: int, seed: int) -> None:
     """Check 1 <= n_select <= n_available, 1 <= n_initial <= n_select and seed >= 0."""
     for name, value, smallest in (
-        ("n_select", n_select, 1), ("n_initial", n_initial, 1), ("seed", seed, 0),
-    ):  # fmt: skip
+        ("n_select", n_select, 1),
+        ("n_initial", n_initial, 1),
+        ("seed", seed, 0),
+    ):
         try:
             operator.index(value)
         except TypeError:

@@ -62,9 +62,10 @@ class IdFinder:
         found = {self._id_of[form] for form in forms if form in self._id_of}
         if len(found) > 1:
             return Problem(
-                answer.name, UNKNOWN_ID,
+                answer.name,
+                UNKNOWN_ID,
                 f"{answer.where}: stands for two images; write it as in order.csv",
-            )  # fmt: skip
+            )
         return found.pop() if found else self._unknown(answer)
 
     def _find_path(self, answer: Answer) -> str | Problem:

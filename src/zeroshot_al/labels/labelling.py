@@ -128,9 +128,15 @@ class LabelledPicks:
 
 
 def label_pool(
-    answers: Sequence[Answer], ids: Sequence[str], finder: IdFinder, order: Sequence[str],
-    method: str, test: Mapping[str, str], bad_tests: Sequence[Problem], params: LabelsParams,
-) -> LabelledPicks:  # fmt: skip
+    answers: Sequence[Answer],
+    ids: Sequence[str],
+    finder: IdFinder,
+    order: Sequence[str],
+    method: str,
+    test: Mapping[str, str],
+    bad_tests: Sequence[Problem],
+    params: LabelsParams,
+) -> LabelledPicks:
     """Join answers to a pool, and part them into training and test.
 
     Parameters

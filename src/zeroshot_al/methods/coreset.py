@@ -15,9 +15,14 @@ from zeroshot_al.kcenter import kcenter_order
 
 
 def coreset_chain(
-    pool_dir: str, budgets: Sequence[int], params: ClassifierParams, seed: int,
-    checkpoint_dir: Path, on_step: OnStep, ranks: Ranks = ALONE,
-) -> tuple[list[int], list[float]]:  # fmt: skip
+    pool_dir: str,
+    budgets: Sequence[int],
+    params: ClassifierParams,
+    seed: int,
+    checkpoint_dir: Path,
+    on_step: OnStep,
+    ranks: Ranks = ALONE,
+) -> tuple[list[int], list[float]]:
     """Run iterative Core-Set: train, embed the pool by the model, extend by k-center, again.
 
     Parameters
@@ -53,9 +58,11 @@ def coreset_chain(
         accuracies.append(classifier.accuracy(pool.test_images, pool.test_labels))
         if turn + 1 < len(budgets):
             extension = kcenter_order(
-                classifier.embed(pool.train_images), budgets[turn + 1] - len(picks),
-                initial_indices=picks, ranks=ranks,
-            )  # fmt: skip
+                classifier.embed(pool.train_images),
+                budgets[turn + 1] - len(picks),
+                initial_indices=picks,
+                ranks=ranks,
+            )
             picks.extend(extension.order.tolist())
         if ranks.is_first:
             write_json(state_file, {"picks": picks, "accuracies": accuracies})

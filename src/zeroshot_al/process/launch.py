@@ -42,9 +42,12 @@ _AGAIN = "run again: trainings continue from their last checkpoint"
 # What gloo, NCCL and the store say when the other side of a connection has gone. Most errors of
 # NCCL have causes of this rank's own: a full /dev/shm, a wrong driver.
 _LOST = (
-    "connection closed by", "connection reset by peer", "connection was likely closed",
-    "broken pipe", "ncclremoteerror",
-)  # fmt: skip
+    "connection closed by",
+    "connection reset by peer",
+    "connection was likely closed",
+    "broken pipe",
+    "ncclremoteerror",
+)
 _FAILED = 1  # exit code of a rank that has left its error
 
 
@@ -183,9 +186,7 @@ def _group(store: dist.Store, rank: int, n_ranks: int) -> Iterator[Ranks]:
     else:
         torch.set_num_threads(max(1, n_cores() // n_local))
         backend = "gloo"
-    dist.init_process_group(
-        backend, store=store, rank=rank, world_size=n_ranks, timeout=_PATIENCE
-    )  # fmt: skip
+    dist.init_process_group(backend, store=store, rank=rank, world_size=n_ranks, timeout=_PATIENCE)
     yield Ranks(rank, n_ranks, n_local)
     dist.destroy_process_group()
 

@@ -228,7 +228,16 @@ def _plot_differences(axis: Axes, accuracies: Accuracies, method: Method, style:
     shift = place * 0.008 * (max(accuracies) - min(accuracies))
     means = [100 * mean_and_sd(pair.values())[0] for pair in pairs.values()]
     axis.plot([budget + shift for budget in pairs], means, **style)
-    points = [(budget + shift, 100 * difference)
-              for budget, pair in pairs.items() for difference in pair.values()]  # fmt: skip
-    axis.plot(*np.array(points).T, color=method.color, marker=method.marker, markersize=4,
-              alpha=0.6, linestyle="none")  # fmt: skip
+    points = [
+        (budget + shift, 100 * difference)
+        for budget, pair in pairs.items()
+        for difference in pair.values()
+    ]
+    axis.plot(
+        *np.array(points).T,
+        color=method.color,
+        marker=method.marker,
+        markersize=4,
+        alpha=0.6,
+        linestyle="none",
+    )

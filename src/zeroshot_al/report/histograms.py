@@ -123,15 +123,22 @@ def plot_class_histograms(
         axis.axhline(uniform, color="black", linewidth=1, linestyle=(0, (4, 3)), zorder=3)
         found = counts[method.name]
         if found is None:
-            axis.text(0.5, 0.5, f"no order of {budget:,} images:\nabove the largest of budgets",
-                      ha="center", va="top", transform=axis.transAxes)  # fmt: skip
+            axis.text(
+                0.5,
+                0.5,
+                f"no order of {budget:,} images:\nabove the largest of budgets",
+                ha="center",
+                va="top",
+                transform=axis.transAxes,
+            )
             continue
         mean = found.mean(axis=0)
         axis.bar(positions, mean, color=method.color, width=0.8)
         if len(found) > 1:
             spread = np.stack([mean - found.min(axis=0), found.max(axis=0) - mean])
-            axis.errorbar(positions, mean, yerr=spread, fmt="none", ecolor="black",
-                          elinewidth=1, capsize=2)  # fmt: skip
+            axis.errorbar(
+                positions, mean, yerr=spread, fmt="none", ecolor="black", elinewidth=1, capsize=2
+            )
         axis.set_title(f"imbalance {imbalance(found):.1%}", loc="right")
         axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     if len(classes) <= MAX_NAMED_CLASSES:

@@ -68,9 +68,12 @@ def make_optimizer(method: torch.nn.Module, params: PretrainParams) -> torch.opt
     trained = [weight for weight in method.parameters() if weight.requires_grad]
     if params.optimizer == "sgd":
         return torch.optim.SGD(
-            trained, lr=params.learning_rate, momentum=0.9, weight_decay=params.weight_decay,
+            trained,
+            lr=params.learning_rate,
+            momentum=0.9,
+            weight_decay=params.weight_decay,
             fused=True,
-        )  # fmt: skip
+        )
     # As published: biases and BatchNorm's weights are neither decayed nor adapted.
     groups = [
         {"params": [weight for weight in trained if weight.ndim > 1]},
@@ -82,9 +85,12 @@ def make_optimizer(method: torch.nn.Module, params: PretrainParams) -> torch.opt
 
 
 def pretrain(
-    method: torch.nn.Module, images: np.ndarray, params: PretrainParams, checkpoint_dir: Path,
+    method: torch.nn.Module,
+    images: np.ndarray,
+    params: PretrainParams,
+    checkpoint_dir: Path,
     ranks: Ranks = ALONE,
-) -> list[tuple[int, float, float]]:  # fmt: skip
+) -> list[tuple[int, float, float]]:
     """Train a contrastive method's encoder in place.
 
     Parameters

@@ -20,8 +20,13 @@ from zeroshot_al.sources.canonical import RawImages
 
 TIMEOUT_S = 30.0  # without a byte; torchvision itself would wait for ever
 # Filesystem errors are not among them: a full disk must be told as a full disk.
-NETWORK = (urllib.error.URLError, TimeoutError, ConnectionError, ssl.SSLError,
-           http.client.HTTPException)  # fmt: skip
+NETWORK = (
+    urllib.error.URLError,
+    TimeoutError,
+    ConnectionError,
+    ssl.SSLError,
+    http.client.HTTPException,
+)
 
 
 def read_torchvision(dataset_class: type, directory: str | Path) -> RawImages:

@@ -52,9 +52,11 @@ def pixel_digests(images: np.ndarray) -> np.ndarray:
 
 
 def canonical_rows(
-    digests: np.ndarray, splits: Sequence[str], labels: Sequence[str],
+    digests: np.ndarray,
+    splits: Sequence[str],
+    labels: Sequence[str],
     names: Sequence[str] | None = None,
-) -> tuple[np.ndarray, tuple[str, ...]]:  # fmt: skip
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Sort by (train before test, sha256 of the pixels, id or label) and name each image.
 
     The last key matters between equal images only.

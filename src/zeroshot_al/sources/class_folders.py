@@ -118,8 +118,11 @@ def read_class_folders(root: str | Path, size_px: int | None, directory: Path) -
         first = min(rejected)
         log.warning(
             "%s: %d files rejected (rejected.csv), the first %r: %s",
-            root, len(rejected), first, rejected[first],
-        )  # fmt: skip
+            root,
+            len(rejected),
+            first,
+            rejected[first],
+        )
     return pool_in_place(listing, found, out, listing.names)
 
 
@@ -187,8 +190,7 @@ def _class_folders(root: Path, split: str) -> list[str]:
 def _visible(folder: Path, root: Path) -> list[os.DirEntry]:
     with os.scandir(folder) as listed:
         entries = sorted(
-            (entry for entry in listed if not passed_over(entry.name)),
-            key=lambda entry: entry.name,
+            (entry for entry in listed if not passed_over(entry.name)), key=lambda entry: entry.name
         )
     for entry in entries:
         if not entry.is_symlink():

@@ -20,8 +20,16 @@ log = logging.getLogger(__name__)
 
 BLOCK_ROWS = 8192
 # NumPy has a header read by Python's own parser, which fails in ways of its own.
-BROKEN_ARRAY = (ValueError, EOFError, OverflowError, TypeError, SyntaxError, RecursionError,
-                MemoryError, tokenize.TokenError)  # fmt: skip
+BROKEN_ARRAY = (
+    ValueError,
+    EOFError,
+    OverflowError,
+    TypeError,
+    SyntaxError,
+    RecursionError,
+    MemoryError,
+    tokenize.TokenError,
+)
 
 
 def read_embeddings(
@@ -85,9 +93,12 @@ def read_embeddings(
     log.info("%s: %d exact copies dropped, %d excluded", path, len(copies), len(excluded))
     n_kept = len(order)
     return Pool(
-        np.empty((n_kept, 0, 0, 3), np.uint8), tuple(ids[i] for i in order), ("train",) * n_kept,
-        ("",) * n_kept, labelled=labelled_there,
-    )  # fmt: skip
+        np.empty((n_kept, 0, 0, 3), np.uint8),
+        tuple(ids[i] for i in order),
+        ("train",) * n_kept,
+        ("",) * n_kept,
+        labelled=labelled_there,
+    )
 
 
 def _open(path: Path) -> np.ndarray:

@@ -11,9 +11,21 @@ from zeroshot_al.base.files import expanded
 
 # By name, because a folder of photos holds thousands of other files, and each would be opened.
 IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff",
-     ".gif")
-)  # fmt: skip
+    (
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".apng",
+        ".webp",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".gif",
+    )
+)
 NOT_UTF8 = "its name is not valid UTF-8"
 LEFT_BY_FILE_MANAGERS = frozenset(("thumbs.db", "desktop.ini"))
 

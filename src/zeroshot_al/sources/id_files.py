@@ -65,9 +65,11 @@ def without_excluded(ids: Collection[str], path: str | None) -> set[str]:
     unknown = wanted.difference(ids)
     if unknown:
         log.warning(
-            "%d of %d excluded ids are not there, the first %r", len(unknown), len(wanted),
+            "%d of %d excluded ids are not there, the first %r",
+            len(unknown),
+            len(wanted),
             min(unknown),
-        )  # fmt: skip
+        )
     return wanted - unknown
 
 
@@ -106,8 +108,10 @@ def labelled_ids(
     if missing:
         log.warning(
             "%d labelled ids are not in the pool, the first %r: %s",
-            len(missing), missing[0], gone[missing[0]],
-        )  # fmt: skip
+            len(missing),
+            missing[0],
+            gone[missing[0]],
+        )
     found = tuple(name for name in wanted if name in kept)
     if len(found) == len(kept):
         raise InputError(

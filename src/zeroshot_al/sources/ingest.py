@@ -133,13 +133,20 @@ def decode_files(
     # Forked workers share the list of paths; only Linux forks safely.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     task = _Task(
-        root, paths, due, size_px, out, offset,
-        context.RawArray("q", [-1] * n_workers), context.Value("q", 0),
-    )  # fmt: skip
+        root,
+        paths,
+        due,
+        size_px,
+        out,
+        offset,
+        context.RawArray("q", [-1] * n_workers),
+        context.Value("q", 0),
+    )
     result = Ingested(
-        {}, np.zeros((len(paths), DIGEST_BYTES), np.uint8),
+        {},
+        np.zeros((len(paths), DIGEST_BYTES), np.uint8),
         Signatures(np.zeros(len(paths), np.uint64), np.zeros((len(paths), 3), np.uint8)),
-    )  # fmt: skip
+    )
     with (
         tqdm(total=len(paths), desc="decode", unit="img", disable=None) as bar,
         ProcessPoolExecutor(n_workers, context, _start_worker, (task,)) as pool,

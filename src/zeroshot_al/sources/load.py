@@ -67,9 +67,14 @@ def load_source(params: DataParams, raw_dir: str | Path, directory: str | Path) 
     n_samples, height, width, _ = pool.images.shape
     log.info(
         "%s: %d train and %d test images of %d x %d pixels, %d classes, %d labelled already",
-        source, pool.n_train, n_samples - pool.n_train, width, height, len(pool.classes),
+        source,
+        pool.n_train,
+        n_samples - pool.n_train,
+        width,
+        height,
+        len(pool.classes),
         len(pool.labelled_indices),
-    )  # fmt: skip
+    )
     return pool
 
 

@@ -11,9 +11,14 @@ from zeroshot_al.sources.ingest import DATA_SIZE, Due, Ingested, decode_files
 
 
 def decode_to_one_size(
-    where: str | Path, root: str, ids: Sequence[str], paths: Sequence[str],
-    rejected: Mapping[str, str], size_px: int | None, out: Path,
-) -> tuple[Ingested, dict[str, str]]:  # fmt: skip
+    where: str | Path,
+    root: str,
+    ids: Sequence[str],
+    paths: Sequence[str],
+    rejected: Mapping[str, str],
+    size_px: int | None,
+    out: Path,
+) -> tuple[Ingested, dict[str, str]]:
     """Decode files into `out`, as `decode_files`, whatever is the matter with some of them.
 
     Parameters
@@ -63,9 +68,12 @@ def refuse_all(where: str | Path, rejected: Mapping[str, str]) -> NoReturn:
 
 
 def _first_due(
-    where: str | Path, root: str, ids: Sequence[str], paths: Sequence[str],
+    where: str | Path,
+    root: str,
+    ids: Sequence[str],
+    paths: Sequence[str],
     rejected: Mapping[str, str],
-) -> Due:  # fmt: skip
+) -> Due:
     """Return the shape of the first image that can be read: it is then due of all."""
     reasons = {}
     for name, path in zip(ids, paths, strict=True):

@@ -22,9 +22,13 @@ log = logging.getLogger(__name__)
 
 
 def read_own_images(
-    candidates: Candidates, where: str, size_px: int | None, exclude: str | None,
-    labelled: str | None, directory: Path,
-) -> Pool:  # fmt: skip
+    candidates: Candidates,
+    where: str,
+    size_px: int | None,
+    exclude: str | None,
+    labelled: str | None,
+    directory: Path,
+) -> Pool:
     """Decode the candidates into `directory`, once each, in canonical order.
 
     Parameters
@@ -74,9 +78,12 @@ def read_own_images(
     _report(where, candidates, rejected, copies, excluded)
     n_kept = len(kept)
     return Pool(
-        read_npy(out, memory_map=True), tuple(ids[i] for i in order), ("train",) * n_kept,
-        ("",) * n_kept, labelled=labelled_there,
-    )  # fmt: skip
+        read_npy(out, memory_map=True),
+        tuple(ids[i] for i in order),
+        ("train",) * n_kept,
+        ("",) * n_kept,
+        labelled=labelled_there,
+    )
 
 
 def _duplicates(
@@ -100,5 +107,9 @@ def _report(where, candidates: Candidates, rejected, copies: list[Duplicate], ex
     log.info(
         "%s: %d files rejected (rejected.csv), %d exact copies dropped, %d near-duplicates found "
         "(duplicates.csv), %d excluded",
-        where, len(rejected), n_exact, len(copies) - n_exact, len(excluded),
-    )  # fmt: skip
+        where,
+        len(rejected),
+        n_exact,
+        len(copies) - n_exact,
+        len(excluded),
+    )

@@ -25,9 +25,16 @@ class DataParams:
     """
 
     source: Literal[
-        "cifar10", "cifar100", "svhn", "fashion_mnist", "digits", "class_folders", "folder", "csv",
+        "cifar10",
+        "cifar100",
+        "svhn",
+        "fashion_mnist",
+        "digits",
+        "class_folders",
+        "folder",
+        "csv",
         "embeddings",
-    ]  # fmt: skip
+    ]
     root: str | None
     size_px: int | None = None
     ids: str | None = None

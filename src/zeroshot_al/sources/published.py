@@ -38,7 +38,12 @@ class Published:
 
 PUBLISHED = {
     "cifar10": Published(
-        CIFAR10, "cifar-10-binary.tar.gz", 50_000, 10_000, 10, 32,
+        CIFAR10,
+        "cifar-10-binary.tar.gz",
+        50_000,
+        10_000,
+        10,
+        32,
         "25417efa7f0375f90460d37304ec40d47e84ccb8a20472e7c1c8cc7ec2ee8412",
     ),
     "cifar100": Published(CIFAR100, "cifar-100-binary.tar.gz", 50_000, 10_000, 100, 32),
@@ -46,9 +51,12 @@ PUBLISHED = {
     "fashion_mnist": Published(
         "FashionMNIST",
         "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz",
-        60_000, 10_000, 10, 28,
+        60_000,
+        10_000,
+        10,
+        28,
     ),
-}  # fmt: skip
+}
 
 # A class name with a slash cannot name a folder.
 LABEL_OF_FOLDER = {"fashion_mnist": {"T-shirt_top": "T-shirt/top"}}

@@ -42,8 +42,10 @@ def write_removed(
     directory: Path, duplicates: Sequence[Duplicate], rejected: Mapping[str, str]
 ) -> None:
     """Write both files into a pool's directory; the reasons of `rejected` by id."""
-    copies = (copy._replace(id=quote_cell(copy.id), duplicate_of=quote_cell(copy.duplicate_of))
-              for copy in duplicates)  # fmt: skip
+    copies = (
+        copy._replace(id=quote_cell(copy.id), duplicate_of=quote_cell(copy.duplicate_of))
+        for copy in duplicates
+    )
     write_csv(directory / "duplicates.csv", HEADER, copies)
     write_rejected(directory, rejected)
 
