@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from forked_stage import run_forked
 from zeroshot_al.base.params import merge, read_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +63,7 @@ class Project:
 
     def stage(self, name: str, *arguments: str, **env: str) -> subprocess.CompletedProcess:
         """Run a stage's script without DVC."""
-        return self.call(sys.executable, f"src/{name}.py", *arguments, **env)
+        return run_forked(self.root, f"src/{name}.py", arguments, self.env | env)
 
     def params(self) -> dict:
         """Read params.yaml."""
