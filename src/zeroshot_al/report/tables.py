@@ -12,13 +12,9 @@ from zeroshot_al.report.curves import (
 )
 from zeroshot_al.report.methods import BASELINE, METHODS
 
-FEATURES = {
-    "moco": "MoCo-v2",
-    "simclr": "SimCLR",
-    "pretrained": "existing model",
-    "pixels": "raw pixels",
-}
 LABELS = {method.name: method.label for method in METHODS}
+FEATURES = {name: label.removesuffix(" + k-center") for name, label in LABELS.items()}
+FEATURES["pixels"] = "raw pixels"
 
 
 def plain_table(accuracies: Accuracies) -> str:

@@ -17,7 +17,7 @@ from timm.data import create_transform, resolve_model_data_config
 
 from tiny_training import features_of, noise
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.embedding.pretrained import fetch, load_pretrained, read_weights
+from zeroshot_al.embedding.existing_model import fetch, load_existing_model, read_weights
 from zeroshot_al.engine.checkpoint import Checkpoint
 
 NAMES = ("test_resnet", "test_vit", "resnet18")
@@ -43,7 +43,7 @@ def vit(tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_features_are_timm_s_of_the_whole_image(tmp_path, name):
     model = saved(name, tmp_path / "m.safetensors")
-    encoder = load_pretrained(f"{name}:{tmp_path / 'm.safetensors'}")
+    encoder = load_existing_model(f"{name}:{tmp_path / 'm.safetensors'}")
     images = noise(5, 32, 32)
     features = features_of(encoder, images, 2)
 
@@ -62,7 +62,7 @@ def test_features_are_timm_s_of_the_whole_image(tmp_path, name):
 
 
 def test_features_are_the_same_in_any_batches_and_of_a_memory_map(tmp_path, vit):
-    encoder = load_pretrained(f"test_vit:{vit[1]}")
+    encoder = load_existing_model(f"test_vit:{vit[1]}")
     np.save(tmp_path / "images.npy", noise(7, 20, 28))
     images = np.load(tmp_path / "images.npy", mmap_mode="r")
     whole = features_of(encoder, images, encoder.batch_size)
@@ -70,7 +70,7 @@ def test_features_are_the_same_in_any_batches_and_of_a_memory_map(tmp_path, vit)
 
 
 def test_a_batch_is_bounded_by_its_pixels(vit):
-    encoder = load_pretrained(f"test_vit:{vit[1]}")
+    encoder = load_existing_model(f"test_vit:{vit[1]}")
     assert encoder.size_px == (160, 160)
     assert encoder.batch_size == 2**22 // 160**2
     encoder.size_px = (4096, 4096)
@@ -80,7 +80,7 @@ def test_a_batch_is_bounded_by_its_pixels(vit):
 
 
 def test_nothing_of_it_is_trained(vit):
-    encoder = load_pretrained(f"test_vit:{vit[1]}")
+    encoder = load_existing_model(f"test_vit:{vit[1]}")
     assert not encoder.training
     assert not any(weight.requires_grad for weight in encoder.parameters())
 
@@ -88,13 +88,13 @@ def test_nothing_of_it_is_trained(vit):
 @pytest.mark.parametrize("options", [{"num_classes": 3}, {"num_classes": 0}])
 def test_the_file_s_own_head_does_not_matter(tmp_path, options):
     saved("test_resnet", tmp_path / "m.safetensors", **options)
-    assert load_pretrained(f"test_resnet:{tmp_path / 'm.safetensors'}").n_features == 96
+    assert load_existing_model(f"test_resnet:{tmp_path / 'm.safetensors'}").n_features == 96
 
 
 def test_half_precision_weights_are_read_as_float32(tmp_path, vit):
     half = {key: value.half() for key, value in load_file(vit[1]).items()}
     save_file(half, tmp_path / "half.safetensors")
-    encoder = load_pretrained(f"test_vit:{tmp_path / 'half.safetensors'}")
+    encoder = load_existing_model(f"test_vit:{tmp_path / 'half.safetensors'}")
     assert all(weight.dtype == torch.float32 for weight in encoder.parameters())
 
 
@@ -123,14 +123,14 @@ def change(file, edit):
 def test_a_file_that_does_not_fit_is_told(vit, edit, message):
     change(vit[1], edit)
     with pytest.raises(InputError, match=message) as raised:
-        load_pretrained(f"test_vit:{vit[1]}")
+        load_existing_model(f"test_vit:{vit[1]}")
     assert "does not fit test_vit" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 def test_weights_of_another_architecture_are_told(vit):
     with pytest.raises(InputError, match=r"does not fit test_resnet: .*give the file's own arch"):
-        load_pretrained(f"test_resnet:{vit[1]}")
+        load_existing_model(f"test_resnet:{vit[1]}")
 
 
 @pytest.mark.parametrize(
@@ -149,15 +149,17 @@ def test_weights_of_another_architecture_are_told(vit):
 def test_what_is_no_safetensors_file_is_told(tmp_path, content):
     file = tmp_path / "w.safetensors"
     file.write_bytes(content)
-    with pytest.raises(InputError, match=r"w\.safetensors is not a whole safetensors file") as told:
-        load_pretrained(f"test_vit:{file}")
+    with pytest.raises(
+        InputError, match=r"w\.safetensors is not a complete safetensors file"
+    ) as told:
+        load_existing_model(f"test_vit:{file}")
     assert "\n" not in str(told.value)
 
 
 def test_a_truncated_file_is_told(vit):
     vit[1].write_bytes(vit[1].read_bytes()[:-1])
-    with pytest.raises(InputError, match="is not a whole safetensors file"):
-        load_pretrained(f"test_vit:{vit[1]}")
+    with pytest.raises(InputError, match="is not a complete safetensors file"):
+        load_existing_model(f"test_vit:{vit[1]}")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".CKPT"])
@@ -165,22 +167,22 @@ def test_a_pickle_is_not_read(tmp_path, suffix):
     file = tmp_path / f"w{suffix}"
     file.write_bytes(b"\x80\x04cposix\nsystem\n")
     with pytest.raises(InputError, match="is a pickle, which can run any code and is not read"):
-        load_pretrained(f"test_vit:{file}")
+        load_existing_model(f"test_vit:{file}")
 
 
 def test_a_missing_file_is_told(tmp_path):
     for file in (tmp_path / "absent.safetensors", tmp_path):
         with pytest.raises(InputError, match=r"is not a file; give encoder\.weights as MODEL:FILE"):
-            load_pretrained(f"test_vit:{file}")
+            load_existing_model(f"test_vit:{file}")
 
 
 def test_an_unknown_model_is_told():
     with pytest.raises(InputError, match=r"no model 'resnet5o'; did you mean .*resnet50"):
-        load_pretrained("resnet5o")
+        load_existing_model("resnet5o")
     with pytest.raises(
         InputError, match=r"resnet50 has no published weights 'moon'; known .*tv_in"
     ):
-        load_pretrained("resnet50.moon")
+        load_existing_model("resnet50.moon")
 
 
 def test_weights_that_cannot_be_fetched_are_told(tmp_path, monkeypatch):
@@ -193,7 +195,7 @@ def test_weights_that_cannot_be_fetched_are_told(tmp_path, monkeypatch):
         r"give the file as resnet18\.a1_in1k:FILE"
     )
     with pytest.raises(InputError, match=pattern):
-        load_pretrained("resnet18.a1_in1k")
+        load_existing_model("resnet18.a1_in1k")
 
 
 def test_a_model_whose_weights_are_no_safetensors_is_told():
@@ -212,12 +214,12 @@ def test_without_timm_the_remedy_is_told(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(InputError, match="needs the library timm, which is not installed"):
-        load_pretrained("resnet18")
+        load_existing_model("resnet18")
 
 
 def test_a_home_directory_is_understood(vit, monkeypatch):
     monkeypatch.setenv("HOME", str(Path(vit[1]).parent))
-    assert load_pretrained("test_vit:~/vit.safetensors").n_features == 64
+    assert load_existing_model("test_vit:~/vit.safetensors").n_features == 64
 
 
 def entry(shape, start, end, dtype="F32"):
@@ -258,7 +260,7 @@ def test_a_header_that_lies_is_told_at_no_cost(tmp_path, length, header):
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**30, limits[1]))
     try:
-        with pytest.raises(InputError, match="is not a whole safetensors file") as told:
+        with pytest.raises(InputError, match="is not a complete safetensors file") as told:
             read_weights(weights)
         # A checkpoint is ours; one like that is discarded, and the training begins anew.
         assert Checkpoint(tmp_path).restore({"network": network}, optimizer) == 0
