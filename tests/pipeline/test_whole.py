@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from pipeline.stand_in import describe_stages
 from zeroshot_al.base.params import read_yaml
 from zeroshot_al.base.pool import load_pool
 from zeroshot_al.kcenter import kcenter_order
@@ -93,6 +94,24 @@ def test_all_stages_ran_with_the_profile_s_params(finished, params):
     assert finished.run("dvc", "status", "--json").strip() == "{}"
 
 
+# Read where the pool has no labels of its own: test_labels.py.
+NOT_READ_HERE = {("labels", "data/orders"), ("train_budget", "data/labels")}
+
+
+def test_each_stage_reads_the_data_that_it_lists(finished, read_logs):
+    for script, stage in describe_stages(finished.root).items():
+        name = Path(script).stem
+        lines = set((read_logs / name).read_text(encoding="utf-8").splitlines())
+        read = {path for path in lines if path.startswith(("data/", "models/", "metrics/"))}
+        listed = [*stage["deps"], *stage["outs"]]
+        # Of what it has not written yet, a temporary name.
+        final = [path for path in read if "/." not in path]
+        unlisted = [p for p in final if not any(f"{p}/".startswith(f"{d}/") for d in listed)]
+        assert unlisted == [], name
+        unread = {d for d in stage["deps"] if not any(f"{p}/".startswith(f"{d}/") for p in read)}
+        assert {(name, dep) for dep in unread} == {key for key in NOT_READ_HERE if key[0] == name}
+
+
 def test_pool(root):
     pool = load_pool(root / "data/pool")
     assert pool.images.shape == (N_TRAIN + N_TEST, 16, 16, 3)
@@ -107,7 +126,7 @@ def test_pretraining(root, sections, method):
     epochs = sections[method]["epochs"]
     assert [int(row["epoch"]) for row in rows] == list(range(1, epochs + 1))
     assert all(float(row["loss"]) > 0 for row in rows)
-    weights = load_file(root / f"models/{method}.safetensors")
+    weights = load_file(root / f"models/{method}/{method}.safetensors")
     assert all(np.isfinite(array).all() for array in weights.values())
     assert not any(key.startswith(("head", "key_")) for key in weights)
 
@@ -238,9 +257,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 @pytest.mark.parametrize(
     ("stage", "arguments", "out"),
     [
-        ("pretrain_moco", [], "models/moco.safetensors"),
+        ("pretrain_moco", [], "models/moco/moco.safetensors"),
         ("train_budget", ["140"], "metrics/train_budget/140.json"),
-        pytest.param("pretrain_simclr", [], "models/simclr.safetensors", marks=pytest.mark.slow),
+        pytest.param(
+            "pretrain_simclr", [], "models/simclr/simclr.safetensors", marks=pytest.mark.slow
+        ),
         pytest.param("baseline_coreset", [], "data/baselines/coreset.csv", marks=pytest.mark.slow),
     ],
 )
