@@ -9,7 +9,6 @@ import pytest
 import learning_curves
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_json, write_json
-from zeroshot_al.orders import ZERO_SHOT
 from zeroshot_al.report.curves import (
     from_csv,
     mean_and_sd,
@@ -25,11 +24,6 @@ from zeroshot_al.report.tables import markdown_linear_eval, markdown_results, pl
 BUDGETS = (10, 20, 30)
 # What a run shows that trains both encoders; METHODS has the existing model as well.
 SHOWN = [method for method in METHODS if method.name != "pretrained"]
-METHODS_BY_STAGE = {
-    "train_budget": ("moco", "simclr"),
-    "baseline_random": ("random",),
-    "baseline_coreset": ("coreset",),
-}
 
 
 def make_accuracies(budgets=BUDGETS, seeds=(0, 1, 2), shown=SHOWN):
@@ -48,14 +42,14 @@ def make_accuracies(budgets=BUDGETS, seeds=(0, 1, 2), shown=SHOWN):
 def write_workspace(accuracies, budget=BUDGETS[-1]):
     """Write what the training stages write, and the params."""
     for at, by_method in accuracies.items():
-        for stage, names in (METHODS_BY_STAGE | {"train_budget": ZERO_SHOT}).items():
-            runs = {
-                name: [{"seed": seed, "accuracy": value} for seed, value in by_method[name].items()]
-                for name in names
-                if name in by_method
-            }
-            if runs:
-                write_json(f"metrics/{stage}/{at}.json", runs)
+        by_stage = {}
+        for name, runs in by_method.items():
+            stage = f"baseline_{name}" if name in ("random", "coreset") else "train_budget"
+            by_stage.setdefault(stage, {})[name] = [
+                {"seed": seed, "accuracy": value} for seed, value in runs.items()
+            ]
+        for stage, found in by_stage.items():
+            write_json(f"metrics/{stage}/{at}.json", found)
     set_budget(budget)
 
 
@@ -74,7 +68,7 @@ def accuracies(tmp_path, monkeypatch):
     return accuracies
 
 
-def test_stage_collects_every_accuracy(accuracies):
+def test_the_stage_collects_every_accuracy_and_its_difference(accuracies):
     learning_curves.main()
     assert from_csv("plots/learning_curves.csv") == accuracies
     for budget, by_method in accuracies.items():
@@ -82,10 +76,7 @@ def test_stage_collects_every_accuracy(accuracies):
         assert list(means) == [method.name for method in SHOWN]
         for name, mean in means.items():
             assert mean == pytest.approx(sum(by_method[name].values()) / 3, abs=1e-6)
-
-
-def test_differences_are_paired_by_seed(accuracies):
-    learning_curves.main()
+    # Differences are paired by seed.
     paired = read_json("metrics/paired_differences.json")
     assert len(paired["by_budget"]) == 3 * 3
     for row in paired["by_budget"]:
@@ -100,6 +91,11 @@ def test_differences_are_paired_by_seed(accuracies):
         cells = [each["mean"] for each in paired["by_budget"] if each["method"] == row["method"]]
         assert row["mean"] == pytest.approx(np.mean(cells), abs=2e-6)
         assert paired[row["method"]] == row["mean"]
+    first = Path("plots/learning_curves.png").read_bytes()
+    # The same bytes whatever the user's style is.
+    with matplotlib.rc_context({"font.size": 30, "savefig.dpi": 20}):
+        learning_curves.main()
+    assert Path("plots/learning_curves.png").read_bytes() == first
 
 
 @pytest.mark.parametrize("active", [("simclr",), ("pretrained",)])
@@ -120,10 +116,26 @@ def test_only_the_active_methods_are_collected_drawn_and_tabled(tmp_path, monkey
     assert len(markdown_linear_eval(probe).splitlines()) == 4 + len(active) + 1
 
 
-def test_a_budget_with_other_methods_than_the_rest_is_refused(accuracies):
-    write_json("metrics/train_budget/10.json", {"simclr": {"0": 0.5}})
-    with pytest.raises(InputError, match=r"10.json holds \['simclr'\] instead of \['moco', 'si"):
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("train_budget/10", {"simclr": {"0": 0.5}}, r"holds \['simclr'\] instead of \['moco', 'si"),
+        (
+            "train_budget/30",
+            {"byol": {"0": 0.5}},
+            "'byol' has no label and colour; add its line to",
+        ),
+        ("baseline_coreset/20", None, r"metrics/baseline_coreset/20.json does not exist"),
+    ],
+)
+def test_what_cannot_be_collected_is_refused_and_nothing_written(
+    accuracies, file, content, message
+):
+    path = Path(f"metrics/{file}.json")
+    path.unlink() if content is None else write_json(path, content)
+    with pytest.raises(InputError, match=message):
         learning_curves.main()
+    assert not Path("plots").exists()
 
 
 def test_a_leftover_file_of_another_budget_stays_out(accuracies):
@@ -131,11 +143,7 @@ def test_a_leftover_file_of_another_budget_stays_out(accuracies):
     write_json("metrics/by_budget/15.json", {"moco": 0.1})
     learning_curves.main()
     assert set(from_csv("plots/learning_curves.csv")) == set(BUDGETS)
-    assert sorted(p.name for p in Path("metrics/by_budget").iterdir()) == [
-        "10.json",
-        "20.json",
-        "30.json",
-    ]
+    assert {p.stem for p in Path("metrics/by_budget").iterdir()} == {"10", "20", "30"}
 
 
 def test_a_budget_outside_the_list_has_no_baselines(accuracies):
@@ -151,21 +159,6 @@ def test_a_budget_outside_the_list_has_no_baselines(accuracies):
     assert 15 not in from_csv("plots/learning_curves.csv")
 
 
-def test_same_bytes_whatever_the_users_style(accuracies):
-    learning_curves.main()
-    first = Path("plots/learning_curves.png").read_bytes()
-    with matplotlib.rc_context({"font.size": 30, "savefig.dpi": 20}):
-        learning_curves.main()
-    assert Path("plots/learning_curves.png").read_bytes() == first
-
-
-def test_a_missing_file_names_itself_and_writes_nothing(accuracies):
-    Path("metrics/baseline_coreset/20.json").unlink()
-    with pytest.raises(InputError, match=r"metrics/baseline_coreset/20.json does not exist"):
-        learning_curves.main()
-    assert not Path("plots").exists()
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -173,19 +166,13 @@ def test_a_missing_file_names_itself_and_writes_nothing(accuracies):
         ({"random": {"0": -0.1}}, "accuracy -0.1"),
         ({"coreset": {"0": 0.5}}, r"holds \['coreset'\] instead of \['random'\]"),
         ({}, r"holds \[\]"),
+        ({"random": {"0": math.nan}}, "accuracy nan"),
     ],
 )
 def test_bad_metrics_are_refused(content, message, tmp_path):
     path = tmp_path / "10.json"
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
-        read_accuracies(path, ["random"])
-
-
-def test_nan_is_refused(tmp_path):
-    path = tmp_path / "10.json"
-    path.write_text('{"random": {"0": NaN}}')
-    with pytest.raises(InputError, match="accuracy nan"):
         read_accuracies(path, ["random"])
 
 
