@@ -191,6 +191,7 @@ def test_templates_draw_the_methods_as_the_pictures_do():
     # By a column of the data, so that the legend lists the methods that were run.
     assert curves["encoding"]["color"]["scale"] == {"range": {"field": "color"}}
     colors = ", ".join(f"{method.name}: '{method.color}'" for method in METHODS)
-    assert f"{{{colors}}}[datum.method]" in [step.get("calculate") for step in curves["transform"]]
+    color = f"{{{colors}}}[datum.method] || 'black'"
+    assert color in [step.get("calculate") for step in curves["transform"]]
     histograms = json.loads((TEMPLATES / "class_histograms.json").read_text())
-    assert histograms["facet"]["sort"] == [method.name for method in METHODS]
+    assert histograms["facet"]["sort"] is None  # as the rows come, in the order of METHODS

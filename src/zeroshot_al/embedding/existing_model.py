@@ -212,19 +212,19 @@ def fill(model: nn.Module, weights: dict[str, Tensor], name: str, path: Path) ->
     reshaped = sorted(
         key for key in expected.keys() & weights.keys() if expected[key].shape != weights[key].shape
     )
-    if missing or unknown or reshaped:
-        found = [
-            *([f"{len(missing)} weights are missing, such as {missing[0]}"] if missing else []),
-            *([f"{len(unknown)} are unknown, such as {unknown[0]}"] if unknown else []),
-            *(
-                [
-                    f"{len(reshaped)} have another shape, such as {reshaped[0]} with "
-                    f"{tuple(weights[reshaped[0]].shape)} for {tuple(expected[reshaped[0]].shape)}"
-                ]
-                if reshaped
-                else []
-            ),
-        ]
+    found = []
+    if missing:
+        found.append(f"{len(missing)} weights are missing, such as {missing[0]}")
+    if unknown:
+        found.append(f"{len(unknown)} are unknown, such as {unknown[0]}")
+    if reshaped:
+        shapes = [tuple(tensors[reshaped[0]].shape) for tensors in (weights, expected)]
+        found.append(
+            f"{len(reshaped)} have another shape, such as {reshaped[0]} with {{}} for {{}}".format(
+                *shapes
+            )
+        )
+    if found:
         raise InputError(
             f"{path} does not fit {name}: {'; '.join(found)}; give the file's own architecture"
         )
