@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,16 @@ from dvc.utils.hydra import apply_overrides
 from refusals import refusal
 from zeroshot_al.base.params import Experiment, load_experiment, load_ranks, load_section
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
+ROOT = Path(__file__).parents[2]
+PARAMS = ROOT / "params.yaml"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("[!L]*.md")), ROOT / "docs/LABELS.md"]
+DOCUMENTED = sorted(
+    {
+        key
+        for page in PAGES
+        for key in re.findall(r"-S '?([+\w.]+)=", page.read_text(encoding="utf-8"))
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -255,3 +265,10 @@ def test_dvc_changes_one_line_of_params_yaml_and_keeps_its_comments(tmp_path):
     changed = set(after.splitlines()) - set(before.splitlines())
     assert len(after.splitlines()) == len(before.splitlines())
     assert changed == {"    moco: {epochs: 16, learning_rate: 0.03, temperature: 0.25}"}
+
+
+@pytest.mark.parametrize("key", DOCUMENTED)
+def test_a_documented_option_has_a_plus_where_it_needs_one(tmp_path, key):
+    path = tmp_path / "params.yaml"
+    shutil.copy(PARAMS, path)
+    apply_overrides(path, [f"{key}=1"])

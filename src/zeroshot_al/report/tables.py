@@ -33,7 +33,7 @@ def plain_table(accuracies: Accuracies) -> str:
 
 
 def compare_with_random(accuracies: Accuracies) -> list[str]:
-    """Word each method's difference to random over all budgets, with its 95% interval, in points."""
+    """Word each method's difference to random over all budgets, its 95% interval too, in points."""
     return [
         f"{LABELS[method]}: {_difference(differences)}"
         for method, differences in mean_over_budgets(accuracies).items()
