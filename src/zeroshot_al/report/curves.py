@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,6 @@ Accuracies = dict[int, dict[str, dict[int, float]]]
 
 CSV_HEADER = ("budget", "method", "seed", "accuracy")
 
-_SEED_AND_ACCURACY = itemgetter("seed", "accuracy")
-
 
 def read_accuracies(path: str | Path, methods: Sequence[str]) -> dict[str, dict[int, float]]:
     """Read the metrics file that one stage wrote for one budget.
@@ -30,7 +27,7 @@ def read_accuracies(path: str | Path, methods: Sequence[str]) -> dict[str, dict[
     Parameters
     ----------
     path : str or Path
-        JSON of {method: [{"seed": seed, "accuracy": fraction}]} or {method: {seed: fraction}}.
+        JSON of {method: [{"seed": seed, "accuracy": fraction}]}.
     methods : sequence of str
         The methods that the file must hold, no more and no fewer.
 
@@ -50,20 +47,18 @@ def read_accuracies(path: str | Path, methods: Sequence[str]) -> dict[str, dict[
         raise InputError(
             f"{path} holds {sorted(document)} instead of {sorted(methods)}; run its stage again"
         )
-    by_method = {}
-    for method in methods:
-        runs = document[method]
-        if not runs:
-            continue
-        pairs = runs.items() if isinstance(runs, dict) else map(_SEED_AND_ACCURACY, runs)
-        by_method[method] = {int(seed): float(accuracy) for seed, accuracy in pairs}
-        for seed, accuracy in by_method[method].items():
-            if not 0 <= accuracy <= 1:  # not true of NaN either
+    for method, runs in document.items():
+        for run in runs:
+            if not 0 <= run["accuracy"] <= 1:  # not true of NaN either
                 raise InputError(
-                    f"accuracy {accuracy} of {method}, seed {seed}, in {path} "
+                    f"accuracy {run['accuracy']} of {method}, seed {run['seed']}, in {path} "
                     "is not a fraction from 0 to 1; run its stage again"
                 )
-    return by_method
+    return {
+        method: {run["seed"]: float(run["accuracy"]) for run in document[method]}
+        for method in methods
+        if document[method]
+    }
 
 
 def to_rows(accuracies: Accuracies) -> list[tuple[int, str, int, float]]:
