@@ -48,7 +48,8 @@ def pretraining(name: str, contender: str, n_steps: int) -> tuple[float, int, in
     from zeroshot_al.selfsup.encoders import EncoderParams
 
     make, kind = {"simclr": (Simclr, SimclrParams), "moco": (Moco, MocoParams)}[name]
-    encoder, params = load_section("encoder", EncoderParams), load_section(name, kind)
+    encoder = load_section("encoder", EncoderParams)
+    params = load_section(name, kind, shared="pretrain")
     device, batch = pick_device(), params.batch_size
     images = random_images(max(N_IMAGES, batch))
     torch.manual_seed(0)

@@ -150,7 +150,8 @@ def classifier_speed(params: ClassifierParams, n_steps: int) -> dict:
 
 def speed(out: Path, device: str, n_steps: int) -> None:
     write(out, "speed", "machine", {**machine(), "gpu": device_name(), "torch": torch.__version__})
-    simclr, moco = load_section("simclr", SimclrParams), load_section("moco", MocoParams)
+    simclr = load_section("simclr", SimclrParams, shared="pretrain")
+    moco = load_section("moco", MocoParams, shared="pretrain")
     contrastive = functools.partial(pretraining_speed, n_steps=n_steps)
     steps = {
         "simclr, 512": functools.partial(contrastive, Simclr, simclr, 512),
@@ -175,7 +176,7 @@ def pretrain(out: Path) -> None:
     start = time.perf_counter()
     subprocess.run([sys.executable, "src/pretrain_simclr.py"], check=True)
     seconds = round(time.perf_counter() - start)
-    epochs = load_section("simclr", SimclrParams).epochs
+    epochs = load_section("simclr", SimclrParams, shared="pretrain").epochs
     write(out, "pretraining", "simclr", {"epochs": epochs, "seconds": seconds})
 
 

@@ -54,7 +54,7 @@ def work(profile: str, method: str, more: int, folder: Path, ranks: Ranks) -> No
     torch.set_num_threads(1)
     kind, params_kind = {"moco": (Moco, MocoParams), "simclr": (Simclr, SimclrParams)}[method]
     file = folder / "params.yaml"
-    params = load_section(method, params_kind, file)
+    params = load_section(method, params_kind, file, shared="pretrain")
     params = replace(params, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=params.seed + more)
     images, labels = (
         np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("images", "labels")

@@ -44,7 +44,7 @@ def work(task: str, n_threads: int, out: str, ranks) -> None:
 
     torch.set_num_threads(n_threads)
     encoder = load_section("encoder", EncoderParams, ROOT / "params.yaml")
-    params = load_section("simclr", SimclrParams, ROOT / "params.yaml")
+    params = load_section("simclr", SimclrParams, ROOT / "params.yaml", shared="pretrain")
     rng = np.random.default_rng(0)
     directory = Path(out).parent
 

@@ -11,7 +11,7 @@ import logging
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import write_csv, write_json
 from zeroshot_al.base.params import load_experiment
-from zeroshot_al.orders import ZERO_SHOT, read_picks
+from zeroshot_al.orders import read_seeded_orders, read_zero_shot_orders
 from zeroshot_al.process.stage import run_stage
 from zeroshot_al.report.figures import save_figure
 from zeroshot_al.report.histograms import (
@@ -21,7 +21,7 @@ from zeroshot_al.report.histograms import (
     plot_class_histograms,
     read_pool_labels,
 )
-from zeroshot_al.report.methods import METHODS
+from zeroshot_al.report.methods import registered
 
 
 def main() -> None:
@@ -31,34 +31,35 @@ def main() -> None:
     if budget > len(ids):
         raise InputError(
             f"budget {budget} exceeds the pool of {len(ids)} in data/pool/index.csv; lower it in "
-            "params.yaml, or run download anew if there were more"
+            "params.yaml, or run download again if there were more"
         )
     classes = class_names(labels)
+    zero_shot = read_zero_shot_orders("data/orders", ids)
+    orders = {method: [picks] for method, picks in zero_shot.items()}
+    for method in ("random", "coreset"):
+        path = f"data/baselines/{method}.csv"
+        by_seed = read_seeded_orders(path, ids)
+        if list(by_seed) != list(experiment.seeds):
+            raise InputError(
+                f"{path} holds orders of the seeds {list(by_seed)} instead of "
+                f"{list(experiment.seeds)}; run the stage that writes it again"
+            )
+        orders[method] = list(by_seed.values())
     counts = {}
-    for method in METHODS:
-        folder = "orders" if method.name in ZERO_SHOT else "baselines"
-        path = f"data/{folder}/{method.name}.csv"
-        orders = read_picks(path, method.name, ids)
-        if not orders:  # a zero-shot method that is not active
-            continue
+    for method in registered(orders):
+        reach = min(map(len, orders[method.name]))
         # Core-Set trains as it picks and stops at the largest of budgets. A larger budget is
         # still worth a look at the others, so its panel is left out rather than the stage.
-        if method.name not in ZERO_SHOT and list(orders) != list(experiment.seeds):
-            raise InputError(
-                f"{path} holds orders of the seeds {list(orders)} instead of "
-                f"{list(experiment.seeds)}; run the stage that writes it anew"
-            )
-        reach = min(map(len, orders.values()))
         if method.name == "coreset" and budget > reach:
             logging.warning("coreset's order does not reach %d; its panel is left out", budget)
             counts[method.name] = None
         elif budget > reach:
             raise InputError(
-                f"budget {budget} exceeds the {reach} picks of {path}; lower it in params.yaml, or "
-                "make the order anew if it was longer"
+                f"budget {budget} exceeds the {reach} picks of {method.name}'s order; lower it "
+                "in params.yaml, or make the order again if it was longer"
             )
         else:
-            counts[method.name] = class_counts(orders, labels, budget)
+            counts[method.name] = class_counts(orders[method.name], labels, budget)
     present = {name: found for name, found in counts.items() if found is not None}
 
     rows = [

@@ -1,28 +1,33 @@
 """Embed every image with each active encoder, and measure how good the embeddings are.
 
-Reads   data/pool/; models/moco.safetensors, models/simclr.safetensors, or the existing model that
-        encoder.weights names, or the embeddings in data/pool/embeddings.npy
+Reads   data/pool/; the encoders in models/<method>/, or the existing model that encoder.weights
+        names, or the embeddings in data/pool/embeddings.npy
 Writes  data/embeddings/<method>.npy (float32 n x d, rows as in the pool, test rows last) of the
         active methods, metrics/linear_eval.json
 Params  profiles.<profile>.{encoder, embed}
 Paper   section 5.1, linear evaluation
 """
 
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 
-from zeroshot_al.base.files import atomic_path, read_npy, write_json, write_npy
+from torch import nn
+
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import atomic_path, read_npy, replaced_directory, write_json, write_npy
 from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import Pool, load_pool
 from zeroshot_al.base.ranks import Ranks
-from zeroshot_al.embedding.features import load_method, write_features
+from zeroshot_al.embedding.existing_model import load_existing_model
+from zeroshot_al.embedding.features import write_features
 from zeroshot_al.embedding.probe import EmbedParams, probe_all
 from zeroshot_al.engine.runtime import pick_device
-from zeroshot_al.orders import ZERO_SHOT
 from zeroshot_al.process.launch import run_shared_stage
-from zeroshot_al.selfsup.encoders import READY_MADE, EncoderParams, active_methods
+from zeroshot_al.selfsup.encoders import READY_MADE, EncoderParams, load_encoder
 
 OUT = "data/embeddings"
+EXISTING = "pretrained"
+"""The method of an existing model, and of embeddings that were brought along."""
 
 
 def main(ranks: Ranks) -> None:
@@ -30,36 +35,42 @@ def main(ranks: Ranks) -> None:
     encoder_params = load_section("encoder", EncoderParams)
     params = load_section("embed", EmbedParams)
     pool = load_pool("data/pool")
-    methods = active_methods(encoder_params)
-    embed(methods, encoder_params, pool, ranks)
+    with replaced_directory(OUT) if ranks.is_first else nullcontext(Path()) as directory:
+        embed(encoder_params, pool, directory, ranks)
     if not ranks.is_first:
         return
     results = {}
     # A probe learns from labels and is scored on test images.
     if pool.is_labelled and pool.n_train < len(pool.ids):
-        results = probe_all({name: f"{OUT}/{name}.npy" for name in methods}, pool, params)
+        files = {file.stem: file for file in sorted(Path(OUT).glob("*.npy"))}
+        results = probe_all(files, pool, params)
     write_json("metrics/linear_eval.json", results)
 
 
-def embed(methods: tuple[str, ...], params: EncoderParams, pool: Pool, ranks: Ranks) -> None:
+def embed(params: EncoderParams, pool: Pool, directory: Path, ranks: Ranks) -> None:
     """Write each method's float32 (n, n_dims) embeddings of all images of the pool."""
-    ready_made = Path("data/pool") / READY_MADE
+    ready_made = Path("data/pool", READY_MADE)
     if ready_made.exists():
         if ranks.is_first:
-            write_npy(f"{OUT}/{methods[0]}.npy", read_npy(ready_made, memory_map=True))
-    else:
-        # All encoders and features before the first file: a bad one leaves every file as it was.
-        encoders = {name: load_method(f"models/{name}.safetensors", params) for name in methods}
-        with ExitStack() as files:
-            for method, encoder in encoders.items():
-                path = Path(f"{OUT}/{method}.npy")
-                if ranks.is_first:
-                    path = files.enter_context(atomic_path(path))
-                write_features(path, encoder, pool.images, pick_device(), ranks)
-    if ranks.is_first:
-        for method in set(ZERO_SHOT) - set(methods):
-            # DVC empties the directory; without DVC, an earlier run's file would stay.
-            Path(f"{OUT}/{method}.npy").unlink(missing_ok=True)
+            write_npy(directory / f"{EXISTING}.npy", read_npy(ready_made, memory_map=True))
+        return
+    for method, encoder in load_encoders(params).items():
+        path = directory / f"{method}.npy"
+        with atomic_path(path) if ranks.is_first else nullcontext(path) as temporary:
+            write_features(temporary, encoder, pool.images, pick_device(), ranks)
+
+
+def load_encoders(params: EncoderParams) -> dict[str, nn.Module]:
+    """Return the existing model, or else the encoders that were trained, by method."""
+    if params.weights is not None:
+        return {EXISTING: load_existing_model(params.weights)}
+    files = sorted(Path("models").glob("*/*.safetensors"))
+    if not files:
+        raise InputError(
+            "models holds no encoder; set active of a method to true in params.yaml and run its "
+            "pretraining, or set encoder.weights"
+        )
+    return {file.stem: load_encoder(file, params) for file in files}
 
 
 if __name__ == "__main__":

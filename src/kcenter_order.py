@@ -2,7 +2,7 @@
 
 Reads   data/embeddings/, data/pool/index.csv, data/pool/labelled.csv where there is one
 Writes  data/orders/<method>.csv (rank, index, id, radius); any prefix is the selection for that
-        budget; a header alone: method not active
+        budget
 Params  profiles.<profile>.kcenter
 Paper   section 4, algorithm 1
 """
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.base.files import read_npy
+from zeroshot_al.base.files import read_npy, replaced_directory
 from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import load_pool
 from zeroshot_al.base.ranks import Ranks
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.orders import ZERO_SHOT, write_order
+from zeroshot_al.orders import write_order
 from zeroshot_al.process.launch import run_shared_stage
 
 
@@ -35,18 +35,13 @@ def main(ranks: Ranks) -> None:
     ids = pool.train_ids
     # Images labelled already are centres from the start, and not in the order.
     n_select = len(ids) - len(pool.labelled_indices)
-    files = {method: Path(f"data/embeddings/{method}.npy") for method in ZERO_SHOT}
-    embeddings = {
-        method: read_npy(file, memory_map=True)[: len(ids)]
-        for method, file in files.items()
-        if file.exists()
-    }
-    if not embeddings:
+    files = sorted(Path("data/embeddings").glob("*.npy"))
+    if not files:
         raise InputError("data/embeddings holds no embeddings; run embed")
     # All orders before the first file: bad embeddings of one method leave all files as they were.
     orders = {
-        method: kcenter_order(
-            rows,
+        file.stem: kcenter_order(
+            read_npy(file, memory_map=True)[: len(ids)],
             n_select,
             initial_indices=pool.labelled_indices,
             n_initial=params.n_initial,
@@ -54,14 +49,13 @@ def main(ranks: Ranks) -> None:
             progress=True,
             ranks=ranks,
         )
-        for method, rows in embeddings.items()
+        for file in files
     }
     if not ranks.is_first:
         return
-    for method in ZERO_SHOT:
-        found = orders.get(method)
-        picks = (found.order, found.radius) if found else ((), ())
-        write_order(f"data/orders/{method}.csv", *picks, ids)
+    with replaced_directory("data/orders") as directory:
+        for method, found in orders.items():
+            write_order(directory / f"{method}.csv", found.order, found.radius, ids)
 
 
 if __name__ == "__main__":

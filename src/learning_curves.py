@@ -11,7 +11,7 @@ Paper   figure 2
 import shutil
 from pathlib import Path
 
-from zeroshot_al.base.files import write_csv, write_json
+from zeroshot_al.base.files import read_json, write_csv, write_json
 from zeroshot_al.base.params import load_experiment
 from zeroshot_al.process.stage import run_stage
 from zeroshot_al.report.curves import (
@@ -23,16 +23,17 @@ from zeroshot_al.report.curves import (
     read_accuracies,
     summarise,
     to_rows,
-    zero_shot_methods,
 )
 from zeroshot_al.report.figures import save_figure
+from zeroshot_al.report.methods import registered
 
 
 def main() -> None:
     experiment = load_experiment()
+    active = f"metrics/train_budget/{experiment.budget}.json"
     methods_by_stage = {
         # The active ones, which every budget's file must hold.
-        "train_budget": zero_shot_methods(f"metrics/train_budget/{experiment.budget}.json"),
+        "train_budget": [method.name for method in registered(read_json(active))],
         "baseline_random": ("random",),
         "baseline_coreset": ("coreset",),
     }

@@ -1,7 +1,6 @@
 """Train the classifier on the first `budget` images of each order, for every seed.
 
-Reads   data/pool/, data/orders/<method>.csv (a header alone: method not active);
-        data/labels/ if the pool has no labels of its own
+Reads   data/pool/, data/orders/<method>.csv; data/labels/ if the pool has no labels of its own
 Writes  metrics/train_budget/<budget>.json, {method: [{seed, accuracy}]}; of labels that were
         brought also trained_on and tested_on, and no run of a method whose picks lack a label
 Params  seeds, profiles.<profile>.classifier; the budget is the script's argument

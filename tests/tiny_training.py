@@ -48,6 +48,7 @@ def no_change(size_px: int, **changes) -> ViewParams:
 
 
 _PRETRAIN = {
+    "active": True,
     "seed": 0,
     "epochs": 2,
     "optimizer": "sgd",

@@ -1,7 +1,6 @@
 """Orders of the pool: the files that the stages write, and how they are read back."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +8,6 @@ import numpy as np
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_rows, write_csv
-
-ZERO_SHOT = ("moco", "simclr", "pretrained")
-"""The methods whose one order is made before any label; `encoders.active_methods` tells which."""
 
 HEADER = ("rank", "index", "id", "radius")
 SEEDED_HEADER = ("seed", "rank", "index", "id")
@@ -24,10 +20,28 @@ class OrderParams:
     Parameters
     ----------
     method : str or None
-        Whose order is annotated and labelled; None if only one is active.
+        Whose order is annotated and labelled; None if there is only one.
     """
 
     method: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroShotOrder:
+    """A zero-shot method's order of the pool.
+
+    Parameters
+    ----------
+    method : str
+    picks : list of int, length n_ordered
+        Pool indices by rank.
+    radii : ndarray of shape (n_ordered,), float64
+        Distance of each to the nearest earlier pick.
+    """
+
+    method: str
+    picks: list[int]
+    radii: np.ndarray
 
 
 def write_order(
@@ -59,94 +73,68 @@ def _numbers(values: Iterable) -> Iterable:
     return values.tolist() if hasattr(values, "tolist") else values
 
 
-def read_picks(path: str | Path, method: str, pool_ids: Sequence[str]) -> dict[int, list[int]]:
-    """Read the orders of one method.
+def read_seeded_orders(path: str | Path, pool_ids: Sequence[str]) -> dict[int, list[int]]:
+    """Read the orders of a method that depends on a seed.
 
     Parameters
     ----------
     path : str or Path
-        CSV of rank, index, id and, for the zero-shot methods, radius; else seed comes first.
-    method : str
-        Name from `METHODS`.
+        CSV of seed, rank, index and id.
     pool_ids : sequence of str, length n_pool
         Id of every pool image: an order made for another pool is refused.
 
     Returns
     -------
     dict of int to list of int
-        Pool indices in the order of their rank, for every seed. The zero-shot orders are one
-        each; they stand under seed 0. Empty where a zero-shot method is not active: its file is
-        a header alone.
+        Pool indices in the order of their rank, for every seed.
 
     Raises
     ------
     InputError
-        If the file is missing, an id is not the one at its index, or ranks have gaps.
+        If the file is missing or empty, an id is not the one at its index, or ranks have gaps.
     """
     orders: dict[int, list[int]] = {}
-    for seed, index, _ in _checked_rows(path, method, pool_ids):
-        orders.setdefault(seed, []).append(index)
-    if not orders and method not in ZERO_SHOT:
+    for seed, *pick in read_rows(path, SEEDED_HEADER):
+        picks = orders.setdefault(int(seed), [])
+        picks.append(_checked_index(path, len(picks), *pick, pool_ids))
+    if not orders:
         raise InputError(f"{path} holds no order; run the stage that writes it")
     return orders
 
 
-def _checked_rows(
-    path: str | Path, method: str, pool_ids: Sequence[str]
-) -> Iterator[tuple[int, int, str]]:
-    """Yield the seed, the pool index and the radius of each pick: 0 and "" where there is none."""
-    one_order = method in ZERO_SHOT
-    n_picks: Counter[int] = Counter()
-    for row in read_rows(path, HEADER if one_order else SEEDED_HEADER):
-        *numbers, name, radius = ("0", *row) if one_order else (*row, "")
-        seed, rank, index = map(int, numbers)
-        if rank != n_picks[seed]:
-            raise InputError(
-                f"rank {rank} of {path} should be {n_picks[seed]}; make the order anew"
-            )
-        if index >= len(pool_ids):
-            raise InputError(
-                f"{path} holds index {index}, and the pool's index.csv {len(pool_ids)} images: one "
-                "of the two is cut off or old; run download anew, then the stage of the order"
-            )
-        if index < 0 or pool_ids[index] != name:
-            raise InputError(
-                f"index {index} of {path} is not {name!r} in the pool; make the order anew"
-            )
-        n_picks[seed] += 1
-        yield seed, index, radius
+def _checked_index(
+    path: str | Path, n_before: int, rank: str, index: str, name: str, pool_ids: Sequence[str]
+) -> int:
+    """Return a pick's pool index, after `n_before` others."""
+    if int(rank) != n_before:
+        raise InputError(f"rank {rank} of {path} should be {n_before}; make the order again")
+    number = int(index)
+    if number >= len(pool_ids):
+        raise InputError(
+            f"{path} holds index {index}, and the pool's index.csv {len(pool_ids)} images: one "
+            "of the two is cut off or old; run download again, then the stage of the order"
+        )
+    if number < 0 or pool_ids[number] != name:
+        raise InputError(f"index {index} of {path} is not {name!r} in the pool; make it again")
+    return number
 
 
-@dataclass(frozen=True, eq=False)
-class ZeroShotOrder:
-    """A zero-shot method's order of the pool.
-
-    Parameters
-    ----------
-    method : str
-    picks : list of int, length n_ordered
-        Pool indices by rank.
-    radii : ndarray of shape (n_ordered,), float64
-        Distance of each to the nearest earlier pick.
-    """
-
-    method: str
-    picks: list[int]
-    radii: np.ndarray
+def _read_order(path: Path, pool_ids: Sequence[str]) -> ZeroShotOrder:
+    picks, radii = [], []
+    for *pick, radius in read_rows(path, HEADER):
+        picks.append(_checked_index(path, len(picks), *pick, pool_ids))
+        radii.append(float(radius))
+    if not picks:
+        raise InputError(f"{path} holds no order; run the stage that writes it")
+    return ZeroShotOrder(path.stem, picks, np.array(radii))
 
 
-def _read_zero_shot_orders(directory: str | Path, pool_ids: Sequence[str]) -> list[ZeroShotOrder]:
-    orders = []
-    for method in ZERO_SHOT:
-        picks, radii = [], []
-        for _, index, radius in _checked_rows(Path(directory, f"{method}.csv"), method, pool_ids):
-            picks.append(index)
-            radii.append(float(radius))
-        if picks:
-            orders.append(ZeroShotOrder(method, picks, np.array(radii)))
-    if not orders:
-        raise InputError(f"none of the orders in {directory} holds a pick; run kcenter_order")
-    return orders
+def _order_files(directory: str | Path) -> dict[str, Path]:
+    """Return the files of the methods that are active, which are those that are there."""
+    files = {path.stem: path for path in sorted(Path(directory).glob("*.csv"))}
+    if not files:
+        raise InputError(f"{directory} holds no order; run kcenter_order")
+    return files
 
 
 def read_zero_shot_orders(directory: str | Path, pool_ids: Sequence[str]) -> dict[str, list[int]]:
@@ -155,9 +143,10 @@ def read_zero_shot_orders(directory: str | Path, pool_ids: Sequence[str]) -> dic
     Raises
     ------
     InputError
-        As `read_picks`, or if no method is active.
+        As `read_seeded_orders`, or if no method is active.
     """
-    return {order.method: order.picks for order in _read_zero_shot_orders(directory, pool_ids)}
+    files = _order_files(directory)
+    return {method: _read_order(path, pool_ids).picks for method, path in files.items()}
 
 
 def choose_order(
@@ -171,15 +160,15 @@ def choose_order(
         As `read_zero_shot_orders`; if the method given is not active, or if none is given and
         several are.
     """
-    active = {order.method: order for order in _read_zero_shot_orders(directory, pool_ids)}
-    if method is None and len(active) > 1:
+    files = _order_files(directory)
+    if method is None and len(files) > 1:
         raise InputError(
-            f"order.method is null, and {directory} holds the orders of {', '.join(active)}; "
+            f"order.method is null, and {directory} holds the orders of {', '.join(files)}; "
             "name one of them in params.yaml"
         )
-    if method not in (None, *active):
+    if method not in (None, *files):
         raise InputError(
             f"order.method {method!r} has no order in {directory}; "
-            f"set it to {' or '.join(active)} in params.yaml"
+            f"set it to {' or '.join(files)} in params.yaml"
         )
-    return active[method or next(iter(active))]
+    return _read_order(files[method or next(iter(files))], pool_ids)

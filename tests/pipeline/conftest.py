@@ -1,7 +1,9 @@
 """Copies of the project to run the pipeline in."""
 
+import os
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -31,13 +33,21 @@ def demo_options() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def make_demo(fresh_project, demo_options):
+def read_logs(tmp_path_factory) -> Path:
+    """Return the directory in which each stage of the demo has a file of the paths it read."""
+    return tmp_path_factory.mktemp("read")
+
+
+@pytest.fixture(scope="session")
+def make_demo(fresh_project, demo_options, read_logs):
     """Return a function that runs `make demo` with lowered counts, and its project.
 
     Like a user's, its environment holds no git identity.
     """
     project = fresh_project("demo")
-    project = Project(project.root, {k: v for k, v in project.env.items() if k not in IDENTITY})
+    env = {key: value for key, value in project.env.items() if key not in IDENTITY}
+    audit = f"{Path(__file__).parent / 'audit'}{os.pathsep}{env['PYTHONPATH']}"
+    project = Project(project.root, env | {"PYTHONPATH": audit, "READ_LOGS": str(read_logs)})
     # The installation is what `make` finds done: the one that the tests run in.
     (project.root / ".venv").mkdir()
     (project.root / ".venv/installed").touch()

@@ -2,12 +2,12 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import timm
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from timm.data import resolve_model_data_config
 from torch.nn.functional import interpolate
@@ -83,16 +83,19 @@ def read_order(project, method) -> list[dict[str, str]]:
         return list(reader)
 
 
-def is_untrained(project, method) -> bool:
-    history = (project.root / f"plots/pretrain/{method}.csv").read_text()
-    with safe_open(project.root / f"models/{method}.safetensors", framework="np") as file:
-        n_weights = len(file.keys())
-    assert (history.count("\n") == 1) == (n_weights == 0)
-    return n_weights == 0
+def trained(project) -> list[str]:
+    """Return the methods with an encoder, of two whose outs exist."""
+    found = []
+    for method in ("moco", "simclr"):
+        history = (project.root / f"plots/pretrain/{method}.csv").read_text()
+        models = names(project, f"models/{method}")
+        assert models == ([] if history.count("\n") == 1 else [f"{method}.safetensors"])
+        found += [Path(model).stem for model in models]
+    return found
 
 
-def embedded(project) -> set[str]:
-    return {file.stem for file in (project.root / "data/embeddings").iterdir()}
+def names(project, directory) -> list[str]:
+    return sorted(file.name for file in (project.root / directory).iterdir())
 
 
 def test_with_weights_nothing_is_pretrained_and_one_order_comes_out(project, tmp_path):
@@ -101,8 +104,13 @@ def test_with_weights_nothing_is_pretrained_and_one_order_comes_out(project, tmp
     file = tmp_path / "vit.safetensors"
     save_file(model.state_dict(), file)
     # What an earlier run with both encoders left behind.
-    (project.root / "data/embeddings").mkdir()
-    np.save(project.root / "data/embeddings/moco.npy", np.ones((2, 2), np.float32))
+    for earlier in (
+        "models/moco/moco.safetensors",
+        "data/embeddings/moco.npy",
+        "data/orders/moco.csv",
+    ):
+        (project.root / earlier).parent.mkdir(parents=True)
+        (project.root / earlier).write_text("old")
     project.set_params({"profiles.demo.encoder.weights": f"test_vit:{file}"})
     said = run(
         project,
@@ -115,8 +123,7 @@ def test_with_weights_nothing_is_pretrained_and_one_order_comes_out(project, tmp
         "learning_curves",
     )
 
-    assert is_untrained(project, "moco")
-    assert is_untrained(project, "simclr")
+    assert trained(project) == []
     assert "epoch" not in said[0] + said[1]
     assert not (project.root / ".checkpoints/pretrain_moco").exists()
 
@@ -132,11 +139,10 @@ def test_with_weights_nothing_is_pretrained_and_one_order_comes_out(project, tmp
     features = np.load(project.root / "data/embeddings/pretrained.npy")
     assert features.dtype == np.float32
     np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4)
-    assert embedded(project) == {"pretrained"}
-
+    assert names(project, "data/embeddings") == ["pretrained.npy"]
+    assert names(project, "data/orders") == ["pretrained.csv"]
     order = [int(row["index"]) for row in read_order(project, "pretrained")]
     assert order == kcenter_order(features[:N_TRAIN], N_TRAIN, n_initial=1, seed=0).order.tolist()
-    assert read_order(project, "moco") == read_order(project, "simclr") == []
     probe = json.loads((project.root / "metrics/linear_eval.json").read_text())
     assert list(probe) == ["pretrained", "pixels"]
     assert list(probe["pretrained"]) == ["linear", "knn"]
@@ -148,19 +154,19 @@ def test_with_weights_nothing_is_pretrained_and_one_order_comes_out(project, tmp
 
 
 def test_one_of_the_two_methods_alone(project):
-    project.set_params({"profiles.demo.encoder.methods": ["simclr"]})
+    project.set_params({"profiles.demo.moco.active": False})
     run(project, "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order")
-    assert is_untrained(project, "moco")
-    assert not is_untrained(project, "simclr")
-    assert embedded(project) == {"simclr"}
-    assert read_order(project, "moco") == read_order(project, "pretrained") == []
+    assert trained(project) == ["simclr"]
+    assert names(project, "data/embeddings") == ["simclr.npy"]
+    assert names(project, "data/orders") == ["simclr.csv"]
     assert len(read_order(project, "simclr")) == N_TRAIN
-    # Asked for both without pretraining again, embed tells whose weights are not there.
-    project.set_params({"profiles.demo.encoder.methods": ["moco", "simclr"]})
+    # Without a method embed says what to do, and leaves the embeddings.
+    project.set_params({"profiles.demo.simclr.active": False})
+    run(project, "pretrain_simclr")
     done = project.stage("embed")
     assert done.returncode == 1
-    assert "models/moco.safetensors holds no encoder; run the stage that trains it" in done.stderr
-    assert embedded(project) == {"simclr"}
+    assert "models holds no encoder; set active of a method to true" in done.stderr
+    assert names(project, "data/embeddings") == ["simclr.npy"]
 
 
 def test_ready_made_embeddings_are_the_method_pretrained(project, tmp_path):
@@ -175,25 +181,26 @@ def test_ready_made_embeddings_are_the_method_pretrained(project, tmp_path):
         }
     )
     run(project, "download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order")
-    assert is_untrained(project, "moco")
-    assert is_untrained(project, "simclr")
+    assert trained(project) == []
     ids = load_pool(project.root / "data/pool").ids
     through = np.load(project.root / "data/embeddings/pretrained.npy")
     place = [int(name.removeprefix("photo ")) for name in ids]
     np.testing.assert_array_equal(through, rows[place])
-    assert embedded(project) == {"pretrained"}
+    assert names(project, "data/embeddings") == ["pretrained.npy"]
+    assert names(project, "data/orders") == ["pretrained.csv"]
     assert json.loads((project.root / "metrics/linear_eval.json").read_text()) == {}
-    order = read_order(project, "pretrained")
-    assert {row["id"] for row in order} == set(ids)
-    assert read_order(project, "moco") == []
+    assert {row["id"] for row in read_order(project, "pretrained")} == set(ids)
 
 
-def test_no_embeddings_and_no_orders_are_told(project):
+def test_no_embeddings_and_no_orders_are_reported(project):
     done = project.stage("kcenter_order")
     assert done.returncode == 1
     assert "data/embeddings holds no embeddings; run embed" in done.stderr
-    for method in ("moco", "simclr", "pretrained"):
-        write_csv(project.root / f"data/orders/{method}.csv", HEADER, ())
-    done = project.stage("train_budget", "20")
-    assert done.returncode == 1
-    assert "none of the orders in data/orders holds a pick; run kcenter_order" in done.stderr
+    for sentence in (
+        "data/orders holds no order; run kcenter_order",
+        "data/orders/moco.csv holds no order; run the stage that writes it",
+    ):
+        done = project.stage("train_budget", "20")
+        assert done.returncode == 1
+        assert sentence in done.stderr
+        write_csv(project.root / "data/orders/moco.csv", HEADER, ())

@@ -55,11 +55,11 @@ def small(fresh_project):
         write_csv(
             orders / f"{method}.csv", ("rank", "index", "id", "radius"), [(*p, 1) for p in picks]
         )
-        (project.root / "models").mkdir(exist_ok=True)
-        (project.root / f"models/{method}.safetensors").write_bytes(b"an older encoder")
+        (project.root / f"models/{method}").mkdir(parents=True)
+        older = project.root / f"models/{method}/{method}.safetensors"
+        older.write_bytes(b"an older encoder")
         (project.root / "plots/pretrain").mkdir(parents=True, exist_ok=True)
         (project.root / f"plots/pretrain/{method}.csv").write_text("an older history\n")
-    write_csv(orders / "pretrained.csv", ("rank", "index", "id", "radius"), ())
     for method in ("random", "coreset"):
         write_csv(
             project.root / f"data/baselines/{method}.csv",
@@ -206,7 +206,11 @@ def test_an_empty_class_folder_is_named(project, folder):
     [
         ("class_histograms", "data/pool/index.csv", ["data/pool/index.csv is cut off", "anew"]),
         ("kcenter_order", "data/pool/images.npy", ["data/pool", "anew"]),
-        ("embed", "models/moco.safetensors", ["models/moco.safetensors", "make it anew"]),
+        (
+            "embed",
+            "models/moco/moco.safetensors",
+            ["models/moco/moco.safetensors", "make it again"],
+        ),
         (
             "learning_curves",
             "metrics/baseline_coreset/20.json",

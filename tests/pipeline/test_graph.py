@@ -19,6 +19,7 @@ from zeroshot_al.methods.moco import MocoParams
 from zeroshot_al.methods.simclr import SimclrParams
 from zeroshot_al.orders import OrderParams
 from zeroshot_al.selfsup.encoders import EncoderParams
+from zeroshot_al.selfsup.pretrain import PretrainParams
 from zeroshot_al.sources.params import DataParams
 
 ROOT = SRC.parent
@@ -99,10 +100,11 @@ def test_params_tracked_are_the_params_read(name):
     tree = ast.parse((SRC / f"{name}.py").read_text(encoding="utf-8"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     sections = {
-        f"{holder}.{call.args[0].value}"
+        f"{holder}.{name.value}"
         for call in calls
-        for holder in ("defaults", "profiles.${profile}")
         if getattr(call.func, "id", None) == "load_section"
+        for name in (call.args[0], *(keyword.value for keyword in call.keywords))
+        for holder in ("defaults", "profiles.${profile}")
     }
     # `load_experiment().budget`, or `experiment.budget` after `experiment = load_experiment()`.
     names = {
@@ -187,13 +189,15 @@ def test_no_name_in_src_shadows_a_module():
 def test_every_profile_loads(profile, section, tmp_path):
     document = read_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"))
     assert set(document["profiles"]) == set(PROFILES)
-    assert set(document["profiles"][profile]) == set(SECTION_CLASSES) == set(document["defaults"])
+    sections = {*SECTION_CLASSES, "pretrain"}
+    assert set(document["profiles"][profile]) == sections == set(document["defaults"])
     params = tmp_path / "params.yaml"
     params.write_text(json.dumps(document | {"profile": profile}), encoding="utf-8")
     assert load_experiment(params).profile == profile
-    loaded = load_section(section, SECTION_CLASSES[section], params)
-    if section == "encoder":  # the library knows no names of methods, lest a new one change it
-        assert {f"pretrain_{method}" for method in loaded.methods} <= set(STAGES)
+    cls = SECTION_CLASSES[section]
+    load_section(
+        section, cls, params, shared="pretrain" if issubclass(cls, PretrainParams) else None
+    )
 
 
 def test_the_default_is_the_paper_experiment_at_laptop_scale():

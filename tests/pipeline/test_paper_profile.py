@@ -19,7 +19,7 @@ from zeroshot_al.engine.runtime import initial_weights, pick_device
 from zeroshot_al.methods.moco import Moco, MocoParams
 from zeroshot_al.methods.simclr import Simclr, SimclrParams
 from zeroshot_al.selfsup.encoders import Encoder, EncoderParams
-from zeroshot_al.selfsup.pretrain import pretrain
+from zeroshot_al.selfsup.pretrain import PretrainParams, pretrain
 
 N_TRAIN, N_TEST, BATCH_SIZE = 48, 16, 32
 
@@ -29,7 +29,12 @@ def section(fresh_project):
     """Return a function that loads a section of the paper's profile."""
     project = fresh_project("paper_sections")
     project.set_params({"profile": "paper"})
-    return lambda name, cls: load_section(name, cls, project.root / "params.yaml")
+
+    def load(name, cls):
+        shared = "pretrain" if issubclass(cls, PretrainParams) else None
+        return load_section(name, cls, project.root / "params.yaml", shared=shared)
+
+    return load
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +104,7 @@ def test_every_stage_takes_a_step(fresh_project, images):
     project = fresh_project("paper")
     budgets = [16, 24]
     counts = {"batch_size": BATCH_SIZE, "epochs": 1, "warmup_epochs": 0}
-    changes = {
-        f"profiles.paper.{name}.{key}": value
-        for name in ("moco", "simclr")
-        for key, value in counts.items()
-    }
-    changes |= {
+    changes = {f"profiles.paper.pretrain.{key}": value for key, value in counts.items()} | {
         "profiles.paper.classifier.steps": 1,
         "profiles.paper.classifier.warmup_steps": 0,
         "profiles.paper.classifier.batch_size": 8,

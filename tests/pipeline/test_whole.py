@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from pipeline.stand_in import describe_stages
 from zeroshot_al.base.params import read_yaml
 from zeroshot_al.base.pool import load_pool
 from zeroshot_al.kcenter import kcenter_order
@@ -93,6 +95,28 @@ def test_all_stages_ran_with_the_profile_s_params(finished, params):
     assert finished.run("dvc", "status", "--json").strip() == "{}"
 
 
+# Read where the pool has no labels of its own: test_labels.py.
+NOT_READ_HERE = {("labels", "data/orders"), ("train_budget", "data/labels")}
+
+
+def within(path: str, directory: str) -> bool:
+    return f"{path}/".startswith(f"{directory}/")
+
+
+def test_each_stage_reads_the_data_that_it_lists(finished, read_logs):
+    for script, stage in describe_stages(finished.root).items():
+        name = Path(script).stem
+        lines = set((read_logs / name).read_text(encoding="utf-8").splitlines())
+        # Without what it is still writing, under a temporary name.
+        read = [path for path in lines if re.match(r"(data|models|metrics)/(?!.*\B\.)", path)]
+        listed = [*stage["deps"], *stage["outs"]]
+        for path in read:
+            # To write a file, the directories above it are listed, too.
+            assert any(within(path, entry) or within(entry, path) for entry in listed), (name, path)
+        unread = {dep for dep in stage["deps"] if not any(within(path, dep) for path in read)}
+        assert {(name, dep) for dep in unread} == {key for key in NOT_READ_HERE if key[0] == name}
+
+
 def test_pool(root):
     pool = load_pool(root / "data/pool")
     assert pool.images.shape == (N_TRAIN + N_TEST, 16, 16, 3)
@@ -107,7 +131,7 @@ def test_pretraining(root, sections, method):
     epochs = sections[method]["epochs"]
     assert [int(row["epoch"]) for row in rows] == list(range(1, epochs + 1))
     assert all(float(row["loss"]) > 0 for row in rows)
-    weights = load_file(root / f"models/{method}.safetensors")
+    weights = load_file(root / f"models/{method}/{method}.safetensors")
     assert all(np.isfinite(array).all() for array in weights.values())
     assert not any(key.startswith(("head", "key_")) for key in weights)
 
@@ -238,9 +262,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 @pytest.mark.parametrize(
     ("stage", "arguments", "out"),
     [
-        ("pretrain_moco", [], "models/moco.safetensors"),
+        ("pretrain_moco", [], "models/moco/moco.safetensors"),
         ("train_budget", ["140"], "metrics/train_budget/140.json"),
-        pytest.param("pretrain_simclr", [], "models/simclr.safetensors", marks=pytest.mark.slow),
+        pytest.param(
+            "pretrain_simclr", [], "models/simclr/simclr.safetensors", marks=pytest.mark.slow
+        ),
         pytest.param("baseline_coreset", [], "data/baselines/coreset.csv", marks=pytest.mark.slow),
     ],
 )

@@ -41,7 +41,6 @@ def make_workspace(root, ids, **annotate_params):
             for rank, (index, radius) in enumerate(zip(found.order, found.radius, strict=True))
         ]
         write_csv(root / f"data/orders/{method}.csv", ("rank", "index", "id", "radius"), rows)
-    write_csv(root / "data/orders/pretrained.csv", ("rank", "index", "id", "radius"), [])
     set_params(root, **annotate_params)
     return [row[2] for row in rows]
 

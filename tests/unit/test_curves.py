@@ -9,7 +9,6 @@ import pytest
 import learning_curves
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_json, write_json
-from zeroshot_al.orders import ZERO_SHOT
 from zeroshot_al.report.curves import (
     from_csv,
     mean_and_sd,
@@ -25,11 +24,6 @@ from zeroshot_al.report.tables import markdown_linear_eval, markdown_results, pl
 BUDGETS = (10, 20, 30)
 # What a run shows that trains both encoders; METHODS has the existing model as well.
 SHOWN = [method for method in METHODS if method.name != "pretrained"]
-METHODS_BY_STAGE = {
-    "train_budget": ("moco", "simclr"),
-    "baseline_random": ("random",),
-    "baseline_coreset": ("coreset",),
-}
 
 
 def make_accuracies(budgets=BUDGETS, seeds=(0, 1, 2), shown=SHOWN):
@@ -45,17 +39,20 @@ def make_accuracies(budgets=BUDGETS, seeds=(0, 1, 2), shown=SHOWN):
     }
 
 
+def runs(by_seed):
+    """As a stage writes them."""
+    return [{"seed": seed, "accuracy": value} for seed, value in by_seed.items()]
+
+
 def write_workspace(accuracies, budget=BUDGETS[-1]):
     """Write what the training stages write, and the params."""
     for at, by_method in accuracies.items():
-        for stage, names in (METHODS_BY_STAGE | {"train_budget": ZERO_SHOT}).items():
-            runs = {
-                name: [{"seed": seed, "accuracy": value} for seed, value in by_method[name].items()]
-                for name in names
-                if name in by_method
-            }
-            if runs:
-                write_json(f"metrics/{stage}/{at}.json", runs)
+        by_stage = {}
+        for name, found in by_method.items():
+            stage = f"baseline_{name}" if name in ("random", "coreset") else "train_budget"
+            by_stage.setdefault(stage, {})[name] = runs(found)
+        for stage, found in by_stage.items():
+            write_json(f"metrics/{stage}/{at}.json", found)
     set_budget(budget)
 
 
@@ -74,7 +71,7 @@ def accuracies(tmp_path, monkeypatch):
     return accuracies
 
 
-def test_stage_collects_every_accuracy(accuracies):
+def test_the_stage_collects_every_accuracy_and_its_difference(accuracies):
     learning_curves.main()
     assert from_csv("plots/learning_curves.csv") == accuracies
     for budget, by_method in accuracies.items():
@@ -82,10 +79,7 @@ def test_stage_collects_every_accuracy(accuracies):
         assert list(means) == [method.name for method in SHOWN]
         for name, mean in means.items():
             assert mean == pytest.approx(sum(by_method[name].values()) / 3, abs=1e-6)
-
-
-def test_differences_are_paired_by_seed(accuracies):
-    learning_curves.main()
+    # Differences are paired by seed.
     paired = read_json("metrics/paired_differences.json")
     assert len(paired["by_budget"]) == 3 * 3
     for row in paired["by_budget"]:
@@ -100,6 +94,11 @@ def test_differences_are_paired_by_seed(accuracies):
         cells = [each["mean"] for each in paired["by_budget"] if each["method"] == row["method"]]
         assert row["mean"] == pytest.approx(np.mean(cells), abs=2e-6)
         assert paired[row["method"]] == row["mean"]
+    # The same picture whatever the user's style is.
+    first = Path("plots/learning_curves.png").read_bytes()
+    with matplotlib.rc_context({"font.size": 30, "savefig.dpi": 20}):
+        learning_curves.main()
+    assert Path("plots/learning_curves.png").read_bytes() == first
 
 
 @pytest.mark.parametrize("active", [("simclr",), ("pretrained",)])
@@ -120,26 +119,35 @@ def test_only_the_active_methods_are_collected_drawn_and_tabled(tmp_path, monkey
     assert len(markdown_linear_eval(probe).splitlines()) == 4 + len(active) + 1
 
 
-def test_a_budget_with_other_methods_than_the_rest_is_refused(accuracies):
-    write_json("metrics/train_budget/10.json", {"simclr": {"0": 0.5}})
-    with pytest.raises(InputError, match=r"10.json holds \['simclr'\] instead of \['moco', 'si"):
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            "train_budget/10",
+            {"simclr": runs({0: 0.5})},
+            r"holds \['simclr'\] instead of \['moco', 'si",
+        ),
+        (
+            "train_budget/30",
+            {"byol": runs({0: 0.5})},
+            "'byol' has no label and colour; add its line to",
+        ),
+        ("baseline_coreset/20", None, r"metrics/baseline_coreset/20.json does not exist"),
+    ],
+)
+def test_what_cannot_be_collected_is_refused_and_nothing_written(
+    accuracies, file, content, message
+):
+    path = Path(f"metrics/{file}.json")
+    path.unlink() if content is None else write_json(path, content)
+    with pytest.raises(InputError, match=message):
         learning_curves.main()
-
-
-def test_a_leftover_file_of_another_budget_stays_out(accuracies):
-    write_json("metrics/train_budget/15.json", {"moco": {"0": 0.1}, "simclr": {"0": 0.1}})
-    write_json("metrics/by_budget/15.json", {"moco": 0.1})
-    learning_curves.main()
-    assert set(from_csv("plots/learning_curves.csv")) == set(BUDGETS)
-    assert sorted(p.name for p in Path("metrics/by_budget").iterdir()) == [
-        "10.json",
-        "20.json",
-        "30.json",
-    ]
+    assert not Path("plots").exists()
 
 
 def test_a_budget_outside_the_list_has_no_baselines(accuracies):
-    write_json("metrics/train_budget/15.json", {"moco": {"0": 0.7, "1": 0.8}, "simclr": {"0": 0.6}})
+    found = {"moco": runs({0: 0.7, 1: 0.8}), "simclr": runs({0: 0.6})}
+    write_json("metrics/train_budget/15.json", found)
     set_budget(15)
     learning_curves.main()
     assert read_json("metrics/by_budget/15.json") == {"moco": 0.75, "simclr": 0.6}
@@ -147,32 +155,19 @@ def test_a_budget_outside_the_list_has_no_baselines(accuracies):
     assert {row["budget"] for row in paired["by_budget"]} == set(BUDGETS)
     set_budget(20)
     learning_curves.main()
-    assert not Path("metrics/by_budget/15.json").exists()
-    assert 15 not in from_csv("plots/learning_curves.csv")
-
-
-def test_same_bytes_whatever_the_users_style(accuracies):
-    learning_curves.main()
-    first = Path("plots/learning_curves.png").read_bytes()
-    with matplotlib.rc_context({"font.size": 30, "savefig.dpi": 20}):
-        learning_curves.main()
-    assert Path("plots/learning_curves.png").read_bytes() == first
-
-
-def test_a_missing_file_names_itself_and_writes_nothing(accuracies):
-    Path("metrics/baseline_coreset/20.json").unlink()
-    with pytest.raises(InputError, match=r"metrics/baseline_coreset/20.json does not exist"):
-        learning_curves.main()
-    assert not Path("plots").exists()
+    # What is left over of it stays out.
+    assert {path.stem for path in Path("metrics/by_budget").iterdir()} == {"10", "20", "30"}
+    assert set(from_csv("plots/learning_curves.csv")) == set(BUDGETS)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"random": {"0": 71.3}}, "accuracy 71.3 of random, seed 0, .* not a fraction from 0 to 1"),
-        ({"random": {"0": -0.1}}, "accuracy -0.1"),
-        ({"coreset": {"0": 0.5}}, r"holds \['coreset'\] instead of \['random'\]"),
+        ({"random": runs({0: 71.3})}, "accuracy 71.3 of random, seed 0, .* not a fraction"),
+        ({"random": runs({0: -0.1})}, "accuracy -0.1"),
+        ({"coreset": runs({0: 0.5})}, r"holds \['coreset'\] instead of \['random'\]"),
         ({}, r"holds \[\]"),
+        ({"random": runs({0: math.nan})}, "accuracy nan"),
     ],
 )
 def test_bad_metrics_are_refused(content, message, tmp_path):
@@ -182,19 +177,9 @@ def test_bad_metrics_are_refused(content, message, tmp_path):
         read_accuracies(path, ["random"])
 
 
-def test_nan_is_refused(tmp_path):
-    path = tmp_path / "10.json"
-    path.write_text('{"random": {"0": NaN}}')
-    with pytest.raises(InputError, match="accuracy nan"):
-        read_accuracies(path, ["random"])
-
-
-def test_both_spellings_of_a_metrics_file_read_alike(tmp_path):
-    write_json(tmp_path / "a.json", {"random": {"0": 0.5, "7": 1}})
-    runs = [{"seed": 0, "accuracy": 0.5}, {"seed": 7, "accuracy": 1}]
-    write_json(tmp_path / "b.json", {"random": runs})
-    read = [read_accuracies(tmp_path / name, ["random"]) for name in ("a.json", "b.json")]
-    assert read[0] == read[1] == {"random": {0: 0.5, 7: 1.0}}
+def test_a_method_without_a_run_is_left_out(tmp_path):
+    write_json(tmp_path / "a.json", {"moco": [], "random": runs({0: 0.5, 7: 1})})
+    assert read_accuracies(tmp_path / "a.json", ["random", "moco"]) == {"random": {0: 0.5, 7: 1.0}}
 
 
 def test_one_value_has_no_spread():

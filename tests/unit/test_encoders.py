@@ -1,22 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 
 from tiny_training import ENCODER, features_of, noise, view_params, weights
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.engine.runtime import generator_for
 from zeroshot_al.engine.wide_resnet import WideResNet
 from zeroshot_al.selfsup.augment_contrastive import contrastive_views
-from zeroshot_al.selfsup.encoders import (
-    READY_MADE,
-    Encoder,
-    EncoderParams,
-    active_methods,
-    load_encoder,
-    save_encoder,
-    save_untrained,
-)
+from zeroshot_al.selfsup.encoders import Encoder, EncoderParams, load_encoder, save_encoder
 
 
 def make(seed=0):
@@ -67,15 +58,6 @@ def test_a_wide_resnet_has_the_classifier_s_body():
     )
 
 
-def test_a_wide_resnet_is_saved_and_loaded(tmp_path):
-    params = EncoderParams("wide-resnet-10", 1)
-    encoder = Encoder(params)
-    save_encoder(tmp_path / "e.safetensors", encoder)
-    assert weights(load_encoder(tmp_path / "e.safetensors", params)) == weights(encoder)
-    with pytest.raises(InputError, match="another encoder than wide-resnet-16 of width 1"):
-        load_encoder(tmp_path / "e.safetensors", EncoderParams("wide-resnet-16", 1))
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -87,81 +69,53 @@ def test_a_wide_resnet_is_saved_and_loaded(tmp_path):
         (("wide-resnet-28", 0.0), "width 0.0 of wide-resnet-28 must be a whole number"),
         (("resnet-9", -1.0), "width -1.0 of resnet-9 must be above 0"),
         (("resnet-9", float("nan")), "width nan of resnet-9 must be above 0"),
-        (("resnet-9", 1.0, None, ()), r"methods \[\] must be one at least"),
-        (("resnet-9", 1.0, None, ("moco", "moco")), "each once"),
+        (("wide-resnet-27", 1), "depth 27 is not 6n"),
         (("resnet-9", 1.0, " "), "weights are empty; give MODEL, MODEL:FILE or null"),
     ],
 )
 def test_params_that_name_no_encoder_are_refused(values, message):
     with pytest.raises(InputError, match=message):
-        EncoderParams(*values)
+        Encoder(EncoderParams(*values))
 
 
-def test_a_depth_that_no_wide_resnet_has_is_refused():
-    with pytest.raises(InputError, match="depth 27 is not 6n"):
-        Encoder(EncoderParams("wide-resnet-27", 1))
+@pytest.fixture
+def file(tmp_path):
+    """Return the file of an encoder, in a new directory."""
+    save_encoder(tmp_path / "new/e.safetensors", make())
+    return tmp_path / "new/e.safetensors"
 
 
-def test_active_methods(tmp_path):
-    both = EncoderParams("resnet-9", 1.0)
-    assert active_methods(both, tmp_path) == ("moco", "simclr")
-    assert active_methods(EncoderParams("resnet-9", 1.0, None, ("simclr",)), tmp_path) == (
-        "simclr",
-    )
-    reversed_order = EncoderParams("resnet-9", 1.0, None, ("simclr", "moco"))
-    assert active_methods(reversed_order, tmp_path) == ("moco", "simclr")
-    assert active_methods(EncoderParams("resnet-9", 1.0, "resnet18"), tmp_path) == ("pretrained",)
-    (tmp_path / READY_MADE).touch()
-    assert active_methods(both, tmp_path) == ("pretrained",)
-
-
-def test_the_file_of_an_untrained_encoder_says_so(tmp_path):
-    file = tmp_path / "moco.safetensors"
-    save_untrained(file, "moco")
-    with safe_open(file, framework="pt") as opened:
-        assert list(opened.keys()) == []
-        assert "moco is not among the active methods" in opened.metadata()["untrained"]
-    with pytest.raises(InputError, match=r"moco\.safetensors holds no encoder; run the stage"):
-        load_encoder(file, ENCODER)
-
-
-def test_save_and_load_give_the_same_encoder_frozen(tmp_path):
+def test_save_and_load_give_the_same_encoder_frozen(file):
     encoder = make()
-    save_encoder(tmp_path / "new" / "encoder.safetensors", encoder)
-    loaded = load_encoder(tmp_path / "new" / "encoder.safetensors", ENCODER)
+    loaded = load_encoder(file, ENCODER)
     assert weights(loaded) == weights(encoder)
     assert not loaded.training
     assert not any(weight.requires_grad for weight in loaded.parameters())
+    save_encoder(file.with_name("again"), encoder)
+    assert file.with_name("again").read_bytes() == file.read_bytes()
+    params = EncoderParams("wide-resnet-10", 1)
+    wide = Encoder(params)
+    save_encoder(file, wide)
+    assert weights(load_encoder(file, params)) == weights(wide)
 
 
-def test_the_same_encoder_gives_the_same_bytes(tmp_path):
-    for name in ("a", "b"):
-        save_encoder(tmp_path / f"{name}.safetensors", make())
-    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
-
-
-@pytest.mark.parametrize(
-    "params", [EncoderParams("resnet-9", 0.25), EncoderParams("resnet-18", 0.125)]
-)
-def test_another_architecture_is_refused(tmp_path, params):
-    save_encoder(tmp_path / "e.safetensors", make())
-    pattern = rf"e\.safetensors holds another encoder than {params.name} of width {params.width}"
+@pytest.mark.parametrize("other", [("resnet-9", 0.25), ("resnet-18", 0.125), ("wide-resnet-16", 1)])
+def test_another_architecture_is_refused(file, other):
+    pattern = r"e\.safetensors holds another encoder than {} of width {}".format(*other)
     with pytest.raises(InputError, match=pattern):
-        load_encoder(tmp_path / "e.safetensors", params)
+        load_encoder(file, EncoderParams(*other))
 
 
-@pytest.mark.parametrize("n_bytes", [0, 5, 100, 5000, -1])
-def test_a_truncated_file_is_refused(tmp_path, n_bytes):
-    file = tmp_path / "e.safetensors"
-    save_encoder(file, make())
-    file.write_bytes(file.read_bytes()[:n_bytes])
-    with pytest.raises(InputError, match=r"e\.safetensors is not a whole safetensors file"):
+@pytest.mark.parametrize("n_bytes", [0, 5, 100, 5000, -1, None])
+def test_a_truncated_or_missing_file_is_refused(file, n_bytes):
+    if n_bytes is None:
+        file.unlink()
+        message = "does not exist; run the stage"
+    else:
+        file.write_bytes(file.read_bytes()[:n_bytes])
+        message = "is not a complete safetensors file"
+    with pytest.raises(InputError, match=rf"e\.safetensors {message}"):
         load_encoder(file, ENCODER)
-
-
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"e\.safetensors does not exist; run the stage"):
-        load_encoder(tmp_path / "e.safetensors", ENCODER)
 
 
 def test_features_are_float32_and_those_of_the_network():
@@ -177,21 +131,15 @@ def test_features_are_float32_and_those_of_the_network():
     assert (rounded != features)[features != 0].mean() > 0.9
 
 
-def test_features_depend_on_the_image_alone():
+def test_features_depend_on_the_image_alone_and_leave_every_weight_and_buffer():
     encoder, images = make(), noise(7)
-    whole = features_of(encoder, images)
-    np.testing.assert_allclose(features_of(encoder, images, 3), whole, atol=1e-5)
-    np.testing.assert_allclose(features_of(encoder, images[4:5]), whole[4:5], atol=1e-5)
-    assert features_of(encoder, images).tobytes() == whole.tobytes()
-
-
-def test_extracting_leaves_every_weight_and_buffer(tmp_path):
-    save_encoder(tmp_path / "e.safetensors", make())
-    encoder = load_encoder(tmp_path / "e.safetensors", ENCODER)
     before = weights(encoder)
-    # Even if someone has put it back into training, where BatchNorm collects statistics.
-    features_of(encoder.train(), noise(7))
+    # Even in training, where BatchNorm collects statistics.
+    features = features_of(encoder.train(), images)
     assert weights(encoder) == before
+    np.testing.assert_allclose(features_of(encoder, images, 3), features, atol=1e-5)
+    np.testing.assert_allclose(features_of(encoder, images[4:5]), features[4:5], atol=1e-5)
+    assert features_of(encoder, images).tobytes() == features.tobytes()
 
 
 def test_images_may_be_a_read_only_memory_map(tmp_path, recwarn):

@@ -156,22 +156,15 @@ def info_nce(method, query_view, key_view, queue, temperature):
     return functional.cross_entropy(logits / temperature, labels).item(), key
 
 
-def test_the_symmetric_loss_is_the_mean_of_both_roles_against_the_same_queue():
+def test_the_symmetric_loss_is_the_mean_of_both_roles_and_queues_both_sets_of_keys():
     method = make(symmetric=True, key_splits=1, temperature=0.1)
     first, second = views_of(0)
     queue, before = queue_of(method), copy.deepcopy(method)
     loss = method.training_loss(first, second, generator_for(0)).item()
     # In the authors' CIFAR-10 demonstration both roles come before the queue is updated.
-    roles = [info_nce(before, *pair, queue, 0.1)[0] for pair in ((first, second), (second, first))]
-    assert loss == pytest.approx(sum(roles) / 2, rel=1e-4)
-
-
-def test_the_symmetric_loss_queues_both_sets_of_keys():
-    method = make(symmetric=True, key_splits=1)
-    first, second = views_of(0)
-    queue, before = queue_of(method), copy.deepcopy(method)
-    method.training_loss(first, second, generator_for(0))
-    keys = [info_nce(before, *pair, queue, 1.0)[1] for pair in ((second, first), (first, second))]
+    pairs = ((first, second), (second, first))
+    losses, keys = zip(*(info_nce(before, *pair, queue, 0.1) for pair in pairs), strict=True)
+    assert loss == pytest.approx(sum(losses) / 2, rel=1e-4)
     queued = queue_of(method)
     assert torch.equal(queued[: -2 * BATCH], queue[2 * BATCH :])
     nearest = torch.cdist(torch.cat(keys), queued[-2 * BATCH :]).min(dim=1)
@@ -179,15 +172,19 @@ def test_the_symmetric_loss_queues_both_sets_of_keys():
     assert sorted(nearest.indices.tolist()) == list(range(2 * BATCH))
 
 
-@pytest.mark.parametrize("queue_size", [4, 12, 25])
-def test_a_queue_that_is_not_a_multiple_of_the_batch_is_refused(queue_size):
-    with pytest.raises(InputError, match=f"queue_size {queue_size} is not a multiple .* 8 keys"):
-        Moco(ENCODER, moco_params(batch_size=8, queue_size=queue_size))
-
-
-def test_more_splits_than_pairs_of_samples_are_refused():
-    with pytest.raises(InputError, match=r"key_splits 5 leaves parts of one sample .* 8;"):
-        Moco(ENCODER, moco_params(batch_size=8, queue_size=16, key_splits=5))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        *(
+            ({"queue_size": size}, f"queue_size {size} is not a multiple .* 8 keys")
+            for size in (4, 12, 25)
+        ),
+        ({"queue_size": 16, "key_splits": 5}, "key_splits 5 leaves parts of one sample .* 8;"),
+    ],
+)
+def test_a_queue_or_splits_that_the_batch_does_not_fill_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        Moco(ENCODER, moco_params(batch_size=8, **changes))
 
 
 def test_splits_that_do_not_divide_the_batch():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,8 +33,13 @@ def knn_by_hand(train, train_labels, test, k, temperature):
 
 
 @pytest.mark.parametrize("probe", PROBES)
-def test_separable_features_score_one(probe):
-    assert probe(*clusters(200, 0), *clusters(100, 1), PARAMS) == 1.0
+def test_separable_features_score_one_and_are_left_as_they_are(probe):
+    arrays = (*clusters(200, 0), *clusters(100, 1))
+    before = [array.tobytes() for array in arrays]
+    assert probe(*arrays, PARAMS) == 1.0
+    assert [array.tobytes() for array in arrays] == before
+    # With fewer samples than neighbours.
+    assert probe(*clusters(40, 0), *clusters(30, 1), replace(PARAMS, knn_k=500)) == 1.0
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -44,14 +51,6 @@ def test_shuffled_labels_score_about_chance(probe):
         train, rng.permutation(train_labels), test, rng.permutation(test_labels), PARAMS
     )
     assert accuracy == pytest.approx(0.25, abs=0.09)  # 4 standard deviations
-
-
-@pytest.mark.parametrize("probe", PROBES)
-def test_features_are_left_as_they_are(probe):
-    train, test = clusters(100, 0), clusters(50, 1)
-    before = [array.tobytes() for array in (*train, *test)]
-    probe(*train, *test, PARAMS)
-    assert [array.tobytes() for array in (*train, *test)] == before
 
 
 @pytest.mark.parametrize(("k", "temperature"), [(1, 0.1), (5, 0.07), (20, 0.5), (60, 1.0)])
@@ -66,27 +65,19 @@ def test_knn_equals_a_plain_reference(k, temperature):
         assert accuracy == pytest.approx(expected, abs=1e-9)
 
 
-def test_knn_with_fewer_samples_than_neighbours():
-    params = EmbedParams(1.0, 100, knn_k=500, knn_temperature=0.1)
-    assert knn_accuracy(*clusters(40, 0), *clusters(30, 1), params) == 1.0
+LENGTHS = np.random.default_rng(3).uniform(0.1, 9, (200, 1)).astype(np.float32)
+SCALE = np.float32([1e-3, 1, 1e3, 1, 10, 1, 0.1, 1])
 
 
-def test_knn_goes_by_direction_not_by_length():
-    train, train_labels = clusters(60, 0, spread=0.8)
-    test, test_labels = clusters(100, 1, spread=0.8)
-    lengths = np.random.default_rng(3).uniform(0.1, 9, (60, 1)).astype(np.float32)
-    assert knn_accuracy(train * lengths, train_labels, test * 5, test_labels, PARAMS) == (
-        pytest.approx(knn_accuracy(train, train_labels, test, test_labels, PARAMS), abs=0.011)
-    )
-
-
-def test_the_linear_probe_does_not_mind_the_features_scale():
+@pytest.mark.parametrize(
+    ("probe", "by_train", "by_test"), [(knn_accuracy, LENGTHS, 5), (linear_accuracy, SCALE, SCALE)]
+)
+def test_knn_goes_by_direction_and_the_linear_probe_minds_no_scale(probe, by_train, by_test):
     train, train_labels = clusters(200, 0, spread=0.8)
     test, test_labels = clusters(200, 1, spread=0.8)
-    scale = np.float32([1e-3, 1, 1e3, 1, 10, 1, 0.1, 1])
-    assert linear_accuracy(train * scale, train_labels, test * scale, test_labels, PARAMS) == (
-        pytest.approx(linear_accuracy(train, train_labels, test, test_labels, PARAMS), abs=0.011)
-    )
+    expected = probe(train, train_labels, test, test_labels, PARAMS)
+    scaled = probe(train * by_train, train_labels, test * by_test, test_labels, PARAMS)
+    assert scaled == pytest.approx(expected, abs=0.011)
 
 
 def test_a_probe_is_left_out_without_the_memory(tmp_path, monkeypatch, caplog):

@@ -9,6 +9,7 @@ that a new option of one stage does not make the others stale.
 
 import dataclasses
 import difflib
+import functools
 import types
 import typing
 from dataclasses import dataclass
@@ -84,8 +85,20 @@ def load_ranks(path: str | Path = "params.yaml") -> int:
     return ranks
 
 
-def load_section(section: str, cls: type[T], path: str | Path = "params.yaml") -> T:
+def load_section(
+    section: str, cls: type[T], path: str | Path = "params.yaml", *, shared: str | None = None
+) -> T:
     """Read one section of the active profile, over its defaults, into its dataclass.
+
+    Parameters
+    ----------
+    section, cls
+        The section's name and dataclass.
+    path
+        Of params.yaml.
+    shared
+        Another section, whose keys hold where this one does not state them. A profile's word
+        counts before the defaults', in either section.
 
     Raises
     ------
@@ -94,19 +107,22 @@ def load_section(section: str, cls: type[T], path: str | Path = "params.yaml") -
     """
     document = _read(path)
     profile, sections = _active_profile(document, path)
+    names = [name for name in (shared, section) if name is not None]
     # Each profile names every section, be it as {}: DVC tracks none that is not there.
-    if not isinstance(sections, dict) or section not in sections:
-        raise InputError(f"missing key {section!r} in profiles.{profile} of {path}; add it")
+    for name in names:
+        if not isinstance(sections, dict) or name not in sections:
+            raise InputError(f"missing key {name!r} in profiles.{profile} of {path}; add it")
     defaults = document.get("defaults")
     if not isinstance(defaults, dict):
         raise InputError(f"defaults of {path} must hold the sections; restore them from git")
     _check_known(set(defaults), sections, f"profiles.{profile} of {path}")
-    values = merge(defaults.get(section, {}), sections[section])
+    layers = [held.get(name, {}) for held in (defaults, sections) for name in names]
+    values = functools.reduce(merge, layers)
     return _build(cls, values, f"profiles.{profile}.{section} of {path}")
 
 
 def merge(default: object, override: object) -> object:
-    """Lay an override over a default: keys of dicts one by one, all else as a whole."""
+    """Lay an override over a default: keys of dicts one by one, anything else replaces it."""
     if not isinstance(default, dict) or not isinstance(override, dict):
         return override
     return default | {
@@ -169,7 +185,7 @@ def _build(cls: type[T], values: object, where: str) -> T:
 
 
 def _convert(kind: object, value: object, name: str, where: str) -> object:
-    """Accept exactly the declared type; an int where a float is due is the one kindness."""
+    """Accept exactly the declared type, and an int for a float."""
     origin = typing.get_origin(kind)
     if origin is tuple:
         item = typing.get_args(kind)[0]

@@ -14,17 +14,8 @@ from tqdm import tqdm
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import append_npy
 from zeroshot_al.base.ranks import ALONE, Ranks
-from zeroshot_al.embedding.pretrained import load_pretrained
-from zeroshot_al.selfsup.encoders import EncoderParams, load_encoder
 
 BATCH_SIZE = 500
-
-
-def load_method(path: str, params: EncoderParams) -> nn.Module:
-    """Read the encoder that was trained into `path`, or the existing model in its place."""
-    if params.weights is not None:
-        return load_pretrained(params.weights)
-    return load_encoder(path, params)
 
 
 def write_features(

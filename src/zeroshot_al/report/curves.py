@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +12,13 @@ from scipy.stats import t as student_t
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_csv, read_json
-from zeroshot_al.orders import ZERO_SHOT
 from zeroshot_al.report.figures import styled
-from zeroshot_al.report.methods import BASELINE, METHODS, Method
+from zeroshot_al.report.methods import BASELINE, Method, registered
 
 Accuracies = dict[int, dict[str, dict[int, float]]]
 """Test accuracy as a fraction, by budget, method and seed."""
 
 CSV_HEADER = ("budget", "method", "seed", "accuracy")
-
-_SEED_AND_ACCURACY = itemgetter("seed", "accuracy")
 
 
 def read_accuracies(path: str | Path, methods: Sequence[str]) -> dict[str, dict[int, float]]:
@@ -31,7 +27,7 @@ def read_accuracies(path: str | Path, methods: Sequence[str]) -> dict[str, dict[
     Parameters
     ----------
     path : str or Path
-        JSON of {method: [{"seed": seed, "accuracy": fraction}]} or {method: {seed: fraction}}.
+        JSON of {method: [{"seed": seed, "accuracy": fraction}]}.
     methods : sequence of str
         The methods that the file must hold, no more and no fewer.
 
@@ -51,26 +47,18 @@ def read_accuracies(path: str | Path, methods: Sequence[str]) -> dict[str, dict[
         raise InputError(
             f"{path} holds {sorted(document)} instead of {sorted(methods)}; run its stage again"
         )
-    by_method = {}
-    for method in methods:
-        runs = document[method]
-        if not runs:
-            continue
-        pairs = runs.items() if isinstance(runs, dict) else map(_SEED_AND_ACCURACY, runs)
-        by_method[method] = {int(seed): float(accuracy) for seed, accuracy in pairs}
-        for seed, accuracy in by_method[method].items():
-            if not 0 <= accuracy <= 1:  # not true of NaN either
+    for method, runs in document.items():
+        for run in runs:
+            if not 0 <= run["accuracy"] <= 1:  # not true of NaN either
                 raise InputError(
-                    f"accuracy {accuracy} of {method}, seed {seed}, in {path} "
+                    f"accuracy {run['accuracy']} of {method}, seed {run['seed']}, in {path} "
                     "is not a fraction from 0 to 1; run its stage again"
                 )
-    return by_method
-
-
-def zero_shot_methods(path: str | Path) -> tuple[str, ...]:
-    """Return which zero-shot methods a metrics file holds; all of them if it holds none."""
-    document = read_json(path)
-    return tuple(method for method in ZERO_SHOT if method in document) or ZERO_SHOT
+    return {
+        method: {run["seed"]: float(run["accuracy"]) for run in document[method]}
+        for method in methods
+        if document[method]
+    }
 
 
 def to_rows(accuracies: Accuracies) -> list[tuple[int, str, int, float]]:
@@ -137,11 +125,10 @@ def mean_over_budgets(accuracies: Accuracies) -> dict[str, dict[int, float]]:
     at_baseline = {b: runs for b, runs in accuracies.items() if BASELINE in runs}
     pairs = [paired_differences(by_method) for by_method in at_baseline.values()]
     over_budgets = {}
-    for method in METHODS:
-        # Seeds with a gap are left out: their mean would be over other budgets than the rest's.
+    for method in registered(set().union(*pairs)):
         by_budget = [pair.get(method.name, {}) for pair in pairs]
-        seeds = set.intersection(*map(set, by_budget)) if by_budget else ()
-        if seeds:
+        # Seeds with a gap are left out: their mean would be over other budgets than the rest's.
+        if seeds := set.intersection(*map(set, by_budget)):
             over_budgets[method.name] = {
                 seed: float(np.mean([pair[seed] for pair in by_budget])) for seed in sorted(seeds)
             }
@@ -158,13 +145,12 @@ def summarise(differences: Mapping[int, float]) -> dict[str, float | int | None]
     """
     mean, sd = mean_and_sd(differences.values())
     n = len(differences)
-    half = None if sd is None else float(student_t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
-    return {
-        "mean": round(mean, 6),
-        "sd": None if sd is None else round(sd, 6),
-        "low": None if half is None else round(mean - half, 6),
-        "high": None if half is None else round(mean + half, 6),
-        "n": n,
+    found = {"mean": mean, "sd": sd, "low": None, "high": None}
+    if sd is not None:
+        half = float(student_t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
+        found |= {"low": mean - half, "high": mean + half}
+    return {key: value if value is None else round(value, 6) for key, value in found.items()} | {
+        "n": n
     }
 
 
@@ -181,14 +167,14 @@ def plot_learning_curves(accuracies: Accuracies, profile: str) -> Figure:
     """
     figure = Figure(figsize=(8, 7))
     above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
-    for method in METHODS:
+    methods = registered(set().union(*accuracies.values()))
+    others = [method for method in methods if method.name != BASELINE]
+    for method in methods:
         curve = {
             budget: mean_and_sd(by_method[method.name].values())
             for budget, by_method in sorted(accuracies.items())
             if method.name in by_method
         }
-        if not curve:  # not active, or its picks lack labels
-            continue
         x = list(curve)
         mean, sd = 100 * np.array([(mean, sd or 0) for mean, sd in curve.values()]).T
         style = {"color": method.color, "linestyle": method.dashes, "linewidth": 2}
@@ -197,7 +183,8 @@ def plot_learning_curves(accuracies: Accuracies, profile: str) -> Figure:
         if method.name == BASELINE:
             below.axhline(0, **style)
         else:
-            _plot_differences(below, accuracies, method, style)
+            place = others.index(method) - (len(others) - 1) / 2
+            _plot_differences(below, accuracies, method, place, style)
 
     seeds = count_seeds(accuracies)
     band = "" if seeds == "1 seed" else "mean and ±1 standard deviation of "
@@ -213,7 +200,10 @@ def plot_learning_curves(accuracies: Accuracies, profile: str) -> Figure:
     return figure
 
 
-def _plot_differences(axis: Axes, accuracies: Accuracies, method: Method, style: dict) -> None:
+def _plot_differences(
+    axis: Axes, accuracies: Accuracies, method: Method, place: float, style: dict
+) -> None:
+    """Draw a line of means and a point a seed, `place` steps beside each budget."""
     pairs = {
         budget: differences[method.name]
         for budget, by_method in sorted(accuracies.items())
@@ -221,10 +211,7 @@ def _plot_differences(axis: Axes, accuracies: Accuracies, method: Method, style:
     }
     if not pairs:
         return
-    # Side by side at each budget, so that no method's points hide another's.
-    shown = set().union(*accuracies.values()) - {BASELINE}
-    others = [other.name for other in METHODS if other.name in shown]
-    place = others.index(method.name) - (len(others) - 1) / 2
+    # Side by side, so that no method's points hide another's.
     shift = place * 0.008 * (max(accuracies) - min(accuracies))
     means = [100 * mean_and_sd(pair.values())[0] for pair in pairs.values()]
     axis.plot([budget + shift for budget in pairs], means, **style)

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_rows
 from zeroshot_al.base.pool import HEADER, NO_LABELS
 from zeroshot_al.report.figures import styled
-from zeroshot_al.report.methods import METHODS
+from zeroshot_al.report.methods import registered
 
 MAX_NAMED_CLASSES = 20
 
@@ -45,15 +46,13 @@ def class_names(labels: Sequence[str]) -> list[str]:
     )
 
 
-def class_counts(
-    orders: Mapping[int, Sequence[int]], labels: Sequence[str], budget: int
-) -> np.ndarray:
+def class_counts(orders: Sequence[Sequence[int]], labels: Sequence[str], budget: int) -> np.ndarray:
     """Count each class among the first `budget` picks.
 
     Parameters
     ----------
-    orders : mapping of int to sequence of int
-        Pool indices by rank, for every seed.
+    orders : sequence of sequence of int
+        Pool indices by rank, an order a seed.
     labels : sequence of str, length n_pool
         Class name of every pool image.
     budget : int
@@ -69,14 +68,11 @@ def class_counts(
     InputError
         If an order is shorter than `budget`.
     """
-    reach = min(map(len, orders.values()))
+    reach = min(map(len, orders))
     if budget > reach:
         raise InputError(f"budget {budget} exceeds the {reach} picks; lower it in params.yaml")
-    names = class_names(labels)
-    column = {name: number for number, name in enumerate(names)}
-    codes = np.array([column[label] for label in labels])
-    picks = np.array([order[:budget] for order in orders.values()])  # (n_seeds, budget)
-    return np.stack([np.bincount(codes[row], minlength=len(names)) for row in picks])
+    counts = [Counter(labels[index] for index in order[:budget]) for order in orders]
+    return np.array([[found[name] for name in class_names(labels)] for found in counts])
 
 
 def imbalance(counts: np.ndarray) -> float:
@@ -107,7 +103,7 @@ def plot_class_histograms(
     budget : int
         Number of images labelled.
     """
-    methods = [method for method in METHODS if method.name in counts]
+    methods = registered(counts)
     n_rows = math.ceil(len(methods) / 2)
     figure = Figure(figsize=(8, 2.8 * n_rows))
     axes = figure.subplots(n_rows, 2, sharex=True, sharey=True, squeeze=False)

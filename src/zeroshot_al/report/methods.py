@@ -1,9 +1,12 @@
-"""The ways to choose images that every table and figure shows, in the order of the paper.
+"""The ways to choose images that tables and figures show, in the order of the paper.
 
-Of the first three, the zero-shot ones, a run shows those alone that are active.
+A run shows those that have results.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from zeroshot_al.base.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -29,3 +32,20 @@ METHODS = (
 
 BASELINE = "random"
 """What every other method is paired with."""
+
+
+def registered(names: Iterable[str]) -> list[Method]:
+    """Return the methods of these names, in the order of `METHODS`.
+
+    Raises
+    ------
+    InputError
+        If a name is none of `METHODS`.
+    """
+    found = set(names)
+    if unknown := sorted(found - {method.name for method in METHODS}):
+        raise InputError(
+            f"method {unknown[0]!r} has no label and colour; add its line to METHODS in "
+            "src/zeroshot_al/report/methods.py"
+        )
+    return [method for method in METHODS if method.name in found]

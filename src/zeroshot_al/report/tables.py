@@ -10,23 +10,19 @@ from zeroshot_al.report.curves import (
     paired_differences,
     summarise,
 )
-from zeroshot_al.report.methods import BASELINE, METHODS
+from zeroshot_al.report.methods import BASELINE, METHODS, Method, registered
 
-FEATURES = {
-    "moco": "MoCo-v2",
-    "simclr": "SimCLR",
-    "pretrained": "existing model",
-    "pixels": "raw pixels",
-}
 LABELS = {method.name: method.label for method in METHODS}
+FEATURES = {name: label.removesuffix(" + k-center") for name, label in LABELS.items()}
+FEATURES |= {"pixels": "raw pixels"}
 
 
 def plain_table(accuracies: Accuracies) -> str:
     """Lay out accuracy in percent by budget and method for a terminal, in ASCII."""
-    shown = _shown(accuracies)
-    header = ["labels", *(LABELS[name] for name in shown)]
+    methods = _methods(accuracies)
+    header = ["labels", *(method.label for method in methods)]
     rows = [
-        [f"{budget:,}", *(_cell(by_method.get(name), " +- ") for name in shown)]
+        [f"{budget:,}", *(_cell(by_method.get(method.name), " +- ") for method in methods)]
         for budget, by_method in sorted(accuracies.items())
     ]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
@@ -37,7 +33,7 @@ def plain_table(accuracies: Accuracies) -> str:
 
 
 def compare_with_random(accuracies: Accuracies) -> list[str]:
-    """Tell each method's difference to random over all budgets, and its 95% interval, in points."""
+    """Word each method's difference to random over all budgets, its 95% interval too, in points."""
     return [
         f"{LABELS[method]}: {_difference(differences)}"
         for method, differences in mean_over_budgets(accuracies).items()
@@ -48,10 +44,10 @@ def markdown_results(accuracies: Accuracies) -> str:
     """Tables of accuracy, the best mean of each row in bold, and of the paired differences."""
     seeds = count_seeds(accuracies)
     of = f"mean ± standard deviation of {seeds}" if seeds != "1 seed" else seeds
-    shown = _shown(accuracies)
-    others = [name for name in shown if name != BASELINE]
+    methods = _methods(accuracies)
+    others = [method for method in methods if method.name != BASELINE]
     differences = [
-        [f"{budget:,}", *(_difference(found.get(name)) for name in others)]
+        [f"{budget:,}", *(_difference(found.get(method.name)) for method in others)]
         for budget, by_method in sorted(accuracies.items())
         if (found := paired_differences(by_method))
     ]
@@ -59,15 +55,15 @@ def markdown_results(accuracies: Accuracies) -> str:
         [
             f"Test accuracy in %, {of}; the best mean of each row in bold:",
             _markdown_table(
-                ["labels", *(LABELS[name] for name in shown)],
-                [_bold_row(item, shown) for item in sorted(accuracies.items())],
+                ["labels", *(method.label for method in methods)],
+                [_bold_row(*item, methods) for item in sorted(accuracies.items())],
             ),
             "Difference to Random in percentage points, paired by seed and averaged over the "
             f"budgets, with Student's 95% intervals ({seeds}; each encoder was trained once, so "
             "its own spread is not in them):",
             "\n".join(f"- {line}" for line in compare_with_random(accuracies)),
             "<details><summary>The same difference at each budget</summary>",
-            _markdown_table(["labels", *(LABELS[name] for name in others)], differences),
+            _markdown_table(["labels", *(method.label for method in others)], differences),
             "</details>",
         ]
     )
@@ -93,7 +89,7 @@ def markdown_linear_eval(linear_eval: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def provenance_line(provenance: Mapping | None) -> str:
-    """Tell what the numbers were made with and how long that took.
+    """Say what the numbers were made with and how long that took.
 
     Parameters
     ----------
@@ -118,23 +114,22 @@ def _cell(runs: Mapping[int, float] | None, plus_minus: str) -> str:
     return f"{100 * mean:.1f}" + ("" if sd is None else f"{plus_minus}{100 * sd:.1f}")
 
 
-def _shown(accuracies: Accuracies) -> list[str]:
+def _methods(accuracies: Accuracies) -> list[Method]:
     """Return the methods that any budget holds: those that were active, and the baselines."""
-    return [name for name in LABELS if any(name in runs for runs in accuracies.values())]
+    return registered(set().union(*accuracies.values()))
 
 
 def _bold_row(
-    item: tuple[int, Mapping[str, Mapping[int, float]]], methods: Sequence[str]
+    budget: int, by_method: Mapping[str, Mapping[int, float]], methods: Sequence[Method]
 ) -> list[str]:
-    budget, by_method = item
-    # Compared as shown: of two cells that read the same, one alone in bold would mislead.
-    shown = {name: f"{100 * mean_and_sd(runs.values())[0]:.1f}" for name, runs in by_method.items()}
-    best = max(shown.values(), key=float)
-    cells = [_cell(by_method.get(name), " ± ") for name in methods]
-    return [f"{budget:,}"] + [
-        f"**{cell}**" if shown.get(name) == best else cell
-        for name, cell in zip(methods, cells, strict=True)
-    ]
+    # Compared as printed: of two cells that read the same, one alone in bold would mislead.
+    means = {name: f"{100 * mean_and_sd(runs.values())[0]:.1f}" for name, runs in by_method.items()}
+    best = max(means.values(), key=float)
+    row = [f"{budget:,}"]
+    for method in methods:
+        cell = _cell(by_method.get(method.name), " ± ")
+        row.append(f"**{cell}**" if means.get(method.name) == best else cell)
+    return row
 
 
 def _difference(differences: Mapping[int, float] | None) -> str:

@@ -18,7 +18,6 @@ from zeroshot_al.selfsup.augment_contrastive import standardize
 READY_MADE = "embeddings.npy"
 """In the pool's directory: embeddings that somebody brought along, rows as in the pool."""
 
-
 RESNETS = ("resnet-9", "resnet-18", "resnet-34", "resnet-50")
 
 
@@ -36,20 +35,16 @@ class EncoderParams:
         in a local safetensors file. Torchvision's weights are among timm's, with the tag tv_in1k
         or tv2_in1k. Examples: "vit_small_patch14_dinov2.lvd142m", "resnet50.tv2_in1k",
         "resnet50:/home/me/resnet50.safetensors".
-    methods
-        Which methods are pretrained and order the pool, each by the stage pretrain_METHOD; not
-        used with `weights`.
 
     Raises
     ------
     InputError
-        If the name, the width or the methods are none that there are.
+        If there is no such name or width.
     """
 
     name: str
     width: float
     weights: str | None = None
-    methods: tuple[str, ...] = ("moco", "simclr")
 
     def __post_init__(self) -> None:
         wide = wide_resnet_depth(self.name)
@@ -64,11 +59,6 @@ class EncoderParams:
                 f"encoder width {self.width} of {self.name} must be {kind}; "
                 "change it in params.yaml"
             )
-        if not self.methods or len(set(self.methods)) != len(self.methods):
-            raise InputError(
-                f"encoder methods {list(self.methods)} must be one at least, each once; "
-                "change them in params.yaml"
-            )
         if self.weights is not None and not self.weights.strip():
             raise InputError("encoder weights are empty; give MODEL, MODEL:FILE or null")
 
@@ -77,16 +67,6 @@ def wide_resnet_depth(name: str) -> int | None:
     """Return the depth in a name such as "wide-resnet-28", and None of any other name."""
     found = re.fullmatch(r"wide-resnet-([1-9]\d*)", name)
     return int(found[1]) if found else None
-
-
-def active_methods(params: EncoderParams, pool_dir: str | Path = "data/pool") -> tuple[str, ...]:
-    """Return the zero-shot methods that order this pool; all others leave empty files.
-
-    Ready-made embeddings in the pool, or else existing weights, are the one method "pretrained".
-    """
-    if (Path(pool_dir) / READY_MADE).exists() or params.weights is not None:
-        return ("pretrained",)
-    return tuple(sorted(params.methods))
 
 
 class Encoder(nn.Module):
@@ -151,13 +131,6 @@ def save_encoder(path: str | Path, encoder: Encoder) -> None:
         temporary.write_bytes(save(tensors))
 
 
-def save_untrained(path: str | Path, method: str) -> None:
-    """Write a file without weights, in the place of an encoder that this run does not train."""
-    metadata = {"untrained": f"{method} is not among the active methods of section encoder"}
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(save({}, metadata=metadata))
-
-
 def load_encoder(path: str | Path, params: EncoderParams) -> Encoder:
     """Read an encoder's weights and freeze it.
 
@@ -168,18 +141,12 @@ def load_encoder(path: str | Path, params: EncoderParams) -> Encoder:
     """
     encoder = Encoder(params)
     try:
-        weights = load_file(path)
-        if not weights:
-            raise InputError(f"{path} holds no encoder; run the stage that trains it")
-        encoder.load_state_dict(weights)
+        encoder.load_state_dict(load_file(path))
     except FileNotFoundError:
-        raise InputError(
-            f"{path} does not exist; run the stage that writes it, or correct encoder.methods in "
-            "params.yaml"
-        ) from None
+        raise InputError(f"{path} does not exist; run the stage that writes it") from None
     except SafetensorError as error:
         raise InputError(
-            f"{path} is not a whole safetensors file ({error}); make it anew"
+            f"{path} is not a complete safetensors file ({error}); make it again"
         ) from None
     except RuntimeError:
         raise InputError(

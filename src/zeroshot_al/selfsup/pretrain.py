@@ -1,4 +1,4 @@
-"""The training loop that MoCo and SimCLR share: two views a step, SGD, a cosine, checkpoints."""
+"""The training loop of the contrastive methods: two views a step, SGD, a cosine, checkpoints."""
 
 import logging
 from dataclasses import dataclass
@@ -29,12 +29,15 @@ HISTORY_HEADER = ("epoch", "loss", "learning_rate")
 
 @dataclass(frozen=True)
 class PretrainParams:
-    """What the params sections `moco` and `simclr` have in common.
+    """What the params section of each method holds, over the section `pretrain`.
+
+    A method that is not `active` is not trained and orders nothing.
 
     LARS is for large batches (You, Gitman and Ginsburg, "Large Batch Training of Convolutional
     Networks", 2017), with the learning rate of SimCLR's appendix B.9: 1 times batch_size / 256.
     """
 
+    active: bool
     seed: int
     epochs: int
     optimizer: Literal["sgd", "lars"]

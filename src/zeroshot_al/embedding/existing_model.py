@@ -23,10 +23,10 @@ BATCH_PIXELS = 2**22
 """Of one batch of resized images: 83 of 224 pixels, within 1 GB for a ResNet-50."""
 
 
-class PretrainedEncoder(nn.Module):
+class ExistingModel(nn.Module):
     """A frozen model without its classification layer, and how it wants to see images.
 
-    The whole image is resized to the model's input size. Deviation: timm's own evaluation crops
+    The complete image is resized to the model's input size. Deviation: timm's own evaluation crops
     the centre, which would leave out what stands at the edge of an image.
 
     Parameters
@@ -63,7 +63,7 @@ class PretrainedEncoder(nn.Module):
         return self.model((views - self.mean) / self.std)
 
 
-def load_pretrained(spec: str) -> PretrainedEncoder:
+def load_existing_model(spec: str) -> ExistingModel:
     """Make the encoder that "MODEL" or "MODEL:FILE" names.
 
     Parameters
@@ -95,7 +95,7 @@ def load_pretrained(spec: str) -> PretrainedEncoder:
             "choose another model"
         ) from None
     fill(model, weights, name, path)
-    encoder = PretrainedEncoder(model, timm.data.resolve_model_data_config(model))
+    encoder = ExistingModel(model, timm.data.resolve_model_data_config(model))
     logging.info(
         "%s: %d features of images of %s pixels",
         name,
@@ -170,7 +170,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     InputError
-        If it is missing, a pickle, or not a whole safetensors file.
+        If it is missing, a pickle, or not a complete safetensors file.
     """
     if not path.is_file():
         raise InputError(f"{path} is not a file; give encoder.weights as MODEL:FILE")
@@ -183,12 +183,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise InputError(
-            f"{path} is not a whole safetensors file ({_words(error)}); download it again"
+            f"{path} is not a complete safetensors file ({_words(error)}); download it again"
         ) from None
 
 
 def fill(model: nn.Module, weights: dict[str, Tensor], name: str, path: Path) -> None:
-    """Load weights into a model without its classification layer, or tell what does not fit.
+    """Load weights into a model without its classification layer, or report what does not fit.
 
     Raises
     ------
@@ -212,19 +212,19 @@ def fill(model: nn.Module, weights: dict[str, Tensor], name: str, path: Path) ->
     reshaped = sorted(
         key for key in expected.keys() & weights.keys() if expected[key].shape != weights[key].shape
     )
-    if missing or unknown or reshaped:
-        found = [
-            *([f"{len(missing)} weights are missing, such as {missing[0]}"] if missing else []),
-            *([f"{len(unknown)} are unknown, such as {unknown[0]}"] if unknown else []),
-            *(
-                [
-                    f"{len(reshaped)} have another shape, such as {reshaped[0]} with "
-                    f"{tuple(weights[reshaped[0]].shape)} for {tuple(expected[reshaped[0]].shape)}"
-                ]
-                if reshaped
-                else []
-            ),
-        ]
+    found = []
+    if missing:
+        found.append(f"{len(missing)} weights are missing, such as {missing[0]}")
+    if unknown:
+        found.append(f"{len(unknown)} are unknown, such as {unknown[0]}")
+    if reshaped:
+        shapes = [tuple(tensors[reshaped[0]].shape) for tensors in (weights, expected)]
+        found.append(
+            f"{len(reshaped)} have another shape, such as {reshaped[0]} with {{}} for {{}}".format(
+                *shapes
+            )
+        )
+    if found:
         raise InputError(
             f"{path} does not fit {name}: {'; '.join(found)}; give the file's own architecture"
         )
