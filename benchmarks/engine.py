@@ -43,7 +43,7 @@ def pretraining(name: str, contender: str, n_steps: int) -> tuple[float, int, in
     from zeroshot_al.engine.runtime import generator_for, pick_device
     from zeroshot_al.methods.moco import Moco, MocoParams
     from zeroshot_al.methods.simclr import Simclr, SimclrParams
-    from zeroshot_al.process.cores import n_cores
+    from zeroshot_al.process.workers import n_cores
     from zeroshot_al.selfsup import pretrain as engine
     from zeroshot_al.selfsup.encoders import EncoderParams
 
@@ -88,7 +88,7 @@ def training(contender: str, n_steps: int) -> tuple[float, int, int]:
     from zeroshot_al.base.params import load_section
     from zeroshot_al.classifier import classifier as engine
     from zeroshot_al.engine.runtime import pick_device
-    from zeroshot_al.process.cores import n_cores
+    from zeroshot_al.process.workers import n_cores
 
     params = load_section("classifier", engine.ClassifierParams)
     device, batch = pick_device(), params.batch_size

@@ -57,7 +57,7 @@ def run_one(name: str, folder: str, size_px: int) -> None:
     """Child process: print the seconds of one contender, by the clock and of the CPUs."""
     from zeroshot_al.base.files import replaced_directory
     from zeroshot_al.base.pool import save_pool
-    from zeroshot_al.process.cores import n_cores
+    from zeroshot_al.process.workers import n_cores
     from zeroshot_al.sources.load import load_source
     from zeroshot_al.sources.params import DataParams
 

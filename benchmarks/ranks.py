@@ -37,7 +37,7 @@ KCENTER = (  # n_samples, n_dims, budget, precision
 
 def contenders() -> dict[str, tuple[int, int]]:
     """Ranks and threads of each, on all cores but for the one-thread process."""
-    from zeroshot_al.process.cores import n_cores
+    from zeroshot_al.process.workers import n_cores
 
     alone = {
         f"1 process, {threads} thread{'s'[: threads - 1]}": (1, threads)

@@ -16,8 +16,8 @@ import torch
 
 from zeroshot_al.base.files import write_json
 from zeroshot_al.base.params import load_experiment, read_yaml
-from zeroshot_al.process.cores import n_cores
 from zeroshot_al.process.stage import run_stage
+from zeroshot_al.process.workers import n_cores
 
 
 def written_at(outs: list[dict]) -> float:

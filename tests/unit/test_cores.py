@@ -1,6 +1,6 @@
 import os
 
-from zeroshot_al.process.cores import n_cores
+from zeroshot_al.process.workers import n_cores
 
 
 def test_cores_are_those_that_the_process_may_use():

@@ -5,29 +5,76 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from processes import eventually, is_running
 from zeroshot_al.process import interrupts
-from zeroshot_al.process.interrupts import interrupt_on_termination, interrupts_deferred
+
+SRC = Path(__file__).parents[2] / "src"
 
 
-def test_an_interrupt_is_raised_at_the_end_of_the_block():
-    done = []
-    with pytest.raises(KeyboardInterrupt), interrupts_deferred():
-        signal.raise_signal(signal.SIGINT)
-        done.append("all of it")
-    assert done == ["all of it"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+DROPPED = """
+import os, signal, sys, time, weakref
+from concurrent.futures import ProcessPoolExecutor
+from zeroshot_al.process.stage import run_stage
+
+where, number, stage = sys.argv[1], int(sys.argv[2]), os.getpid()
+
+class Thing:
+    def __del__(self):
+        interrupt("__del__")
+
+def interrupt(here=where):
+    if here == where and os.getpid() == stage:
+        signal.raise_signal(number)
+
+def main():
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: interrupt("weakref"))
+    del thing
+    if where.endswith("fork"):
+        os.register_at_fork(**{
+            "before fork": {"before": interrupt},
+            "after fork": {"after_in_parent": interrupt},
+        }[where])
+        if not os.fork():
+            os._exit(0)
+    time.sleep(300)
+
+run_stage(main)
+"""
 
 
-def test_an_error_in_the_block_is_told_and_the_handler_put_back():
-    with pytest.raises(ValueError, match="the error"), interrupts_deferred():
-        raise ValueError("the error")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", ["weakref", "__del__", "before fork", "after fork"])
+def test_a_signal_where_python_drops_exceptions_is_not_lost(where, number):
+    done = subprocess.run(
+        [sys.executable, "-c", DROPPED, where, str(int(number))],
+        env=os.environ | {"PYTHONPATH": str(SRC)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "-c: interrupted; run again to continue, what is finished is kept\n"
+
+
+def test_an_error_that_python_drops_is_shown_as_before():
+    code = "import os\nclass Thing:\n    def __del__(self): 1 / 0\n"
+    code += "from zeroshot_al.process.stage import run_stage; run_stage(Thing)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(SRC)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Exception ignored in" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
 
 
 STAGE = """
@@ -178,21 +225,3 @@ def test_without_pidfd_a_process_of_another_user_is_alive(monkeypatch):
     monkeypatch.setattr(os, "kill", kill)
     interrupts._wait_for_end(1)
     assert asked == [0, 0]
-
-
-def test_worker_processes_still_end_by_sigterm(monkeypatch):
-    monkeypatch.setattr(interrupts, "_terminates", False)
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        interrupt_on_termination()
-        with interrupts_deferred():
-            child = os.fork()
-            if not child:
-                time.sleep(60)
-                os._exit(0)
-        os.kill(child, signal.SIGTERM)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
-        with pytest.raises(KeyboardInterrupt), interrupts_deferred():
-            signal.raise_signal(signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGTERM, before)

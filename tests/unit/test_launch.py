@@ -20,7 +20,7 @@ from zeroshot_al.process.heartbeats import LIMIT, silence_limit_s
 SRC = Path(__file__).parents[2] / "src"
 LIMIT_S = 8  # of silence, while other work may keep the cores busy
 STAGE = """
-import sys, time
+import os, signal, sys, time, weakref
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from zeroshot_al.process.launch import run_shared_stage
@@ -42,10 +42,28 @@ def talk(ranks):
             Path(f"rank{ranks.rank}").touch()
         time.sleep(0.02)
 
+def begin(ranks):
+    Path(f"rank{ranks.rank}").touch()
+    time.sleep(300)
+
 def fail(ranks):
     raise RuntimeError(sys.argv[3])
 
+class Thing:
+    pass
+
+def interrupt_in_a_callback(*_):
+    if not (Path("rank0").exists() and Path("rank1").exists()):
+        signal.alarm(1)
+        return
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: signal.raise_signal(int(sys.argv[3])))
+    del thing
+
 if __name__ == "__main__":
+    if sys.argv[2] == "begin" and "RANK" not in os.environ:
+        signal.signal(signal.SIGALRM, interrupt_in_a_callback)
+        signal.alarm(1)
     run_shared_stage(globals()[sys.argv[2]])
 """
 
@@ -73,6 +91,16 @@ def run(folder, *arguments):
         check=False,
         timeout=300,
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_launcher_in_a_callback_is_not_lost(folder, number):
+    done = run(folder, "begin", str(int(number)))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("stage: ")]
+    assert len(told) == 1
+    assert "run again to continue" in told[0]
 
 
 def test_long_waits_are_not_cut_off(folder):

@@ -15,6 +15,7 @@ from zeroshot_al.process.stage import run_stage
 def _stage_name(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["src/embed.py"])
     monkeypatch.delenv("DVC_STAGE", raising=False)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     handler = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, handler)

@@ -4,10 +4,8 @@ On a CPU two one-thread processes do 1.3 to 2 times the work of one two-thread p
 training's result does not depend on how many of them run at once.
 """
 
-import multiprocessing
-import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import wait
 from functools import partial
 from typing import Any
 
@@ -15,9 +13,7 @@ import torch
 from tqdm import tqdm
 
 from zeroshot_al.base.ranks import ALONE, Ranks
-from zeroshot_al.process.cores import n_cores
-from zeroshot_al.process.interrupts import interrupts_deferred
-from zeroshot_al.process.workers import end_with_parent, end_workers
+from zeroshot_al.process.workers import CONTEXT, n_cores, worker_pool
 
 _steps_done: Any = None  # set in each worker: a shared counter of finished steps
 
@@ -82,24 +78,15 @@ def _side_by_side(
     with _bar(n_steps, description, ranks) as bar:
         if n_workers == 1:
             return [function(*job, bar.update) for job in jobs]
-        # Forked workers share the images and the imports; only Linux forks safely.
-        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-        counter = context.Value("q", 0)
-        with ProcessPoolExecutor(
-            n_workers, context, initializer=_start_worker, initargs=(counter,)
-        ) as pool:
-            try:
-                with interrupts_deferred():
-                    futures = [pool.submit(_run, function, job) for job in jobs]
-                pending = set(futures)
-                while pending:
-                    done, pending = wait(pending, timeout=0.5)
-                    bar.update(counter.value - bar.n)
-                    for future in done:
-                        future.result()
-            except BaseException:
-                end_workers(pool)
-                raise
+        counter = CONTEXT.Value("q", 0)
+        with worker_pool(n_workers, _start_worker, counter) as pool:
+            futures = [pool.submit(_run, function, job) for job in jobs]
+            pending = set(futures)
+            while pending:
+                done, pending = wait(pending, timeout=0.5)
+                bar.update(counter.value - bar.n)
+                for future in done:
+                    future.result()
             return [future.result() for future in futures]
 
 
@@ -115,7 +102,6 @@ def _start_worker(counter: Any) -> None:
     global _steps_done
     _steps_done = counter
     torch.set_num_threads(1)
-    end_with_parent()
 
 
 def _run(function: Callable[..., Any], job: tuple) -> Any:

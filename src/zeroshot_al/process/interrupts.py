@@ -1,76 +1,51 @@
 """Ctrl-C, SIGTERM and the end of DVC, each at a moment when it would be lost."""
 
+import _thread
 import os
 import select
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 # Long enough to remove a half-written array of any size.
 GRACE_S = 60.0
 
-_terminates = False  # whether this process answers SIGTERM as it answers Ctrl-C
-
-
-@contextmanager
-def interrupts_deferred() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the end of the block, and raise them then.
-
-    For the start of worker processes: an exception in one of the hooks that Python runs around a
-    fork is printed and dropped, so that a Ctrl-C would be ignored.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are handled in the main thread alone
-        return
-    held = []
-    numbers = [signal.SIGINT, signal.SIGTERM] if _terminates else [signal.SIGINT]
-    handlers = {
-        number: signal.signal(number, lambda *arguments: held.append(arguments))
-        for number in numbers
-    }
-    # In a process just forked, until it has a handler of its own; the signal then waits there. In
-    # this one other threads may still take the signal, hence the handlers.
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers[1:])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers[1:])
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    for number, frame in held[:1]:
-        if callable(handlers[number]):
-            handlers[number](number, frame)
-
 
 def interrupt_on_termination() -> None:
     """Answer SIGTERM as Ctrl-C: by KeyboardInterrupt, so that what is half written is removed.
 
-    Worker processes forked later end at once by SIGTERM, as without this.
+    Neither is lost where Python would print and drop it.
     """
-    global _terminates
-    signal.signal(signal.SIGTERM, _interrupt_once)
-    _terminates = True
+
+    def interrupt(number: int, frame: object) -> None:
+        # A second one, of a group that got the signal and of DVC's end, would break off the
+        # removing.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    def send_again(dropped: "sys.UnraisableHookArgs") -> None:
+        if isinstance(dropped.exc_value, KeyboardInterrupt):
+            signal.signal(signal.SIGTERM, interrupt)
+            number = signal.SIGTERM
+        elif (number := getattr(dropped.exc_value, "sigval", None)) is None:  # SignalException
+            sys.__unraisablehook__(dropped)
+            return
+        # From a thread, since this one is still where an exception is dropped; and without
+        # `threading`, whose locks may be held here.
+        _thread.start_new_thread(_send_later, (number,))
+
+    signal.signal(signal.SIGTERM, interrupt)
+    # Raised by a handler in a `__del__`, a weakref's callback or a hook around a fork, an exception
+    # has no caller to go to.
+    sys.unraisablehook = send_again
 
 
-def _interrupt_once(number: int, frame: object) -> None:
-    # A second one, of a group that got the signal and of DVC's end, would break off the removing.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _end_by_termination() -> None:
-    global _terminates
-    if _terminates:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        _terminates = False
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_end_by_termination)
+def _send_later(number: int) -> None:
+    time.sleep(0.1)
+    os.kill(os.getpid(), number)
 
 
 def end_with_dvc() -> None:

@@ -28,10 +28,10 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import write_json
 from zeroshot_al.base.params import load_ranks
 from zeroshot_al.base.ranks import ALONE, Ranks
-from zeroshot_al.process.cores import n_cores
 from zeroshot_al.process.heartbeats import heartbeats
 from zeroshot_al.process.interrupts import end_with
 from zeroshot_al.process.stage import prepare_process, run_stage, sentence
+from zeroshot_al.process.workers import n_cores
 
 LAUNCHER = "ZEROSHOT_AL_LAUNCHER"
 """Environment variable of the ranks that `_start_ranks` starts: the launcher's process id."""

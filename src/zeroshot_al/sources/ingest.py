@@ -5,12 +5,9 @@ time, and two threads decode fewer than one (5,100/s and 7,800/s, PNGs of 32 x 3
 """
 
 import hashlib
-import multiprocessing
 import os
-import signal
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,9 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.process.cores import n_cores
-from zeroshot_al.process.interrupts import interrupts_deferred
-from zeroshot_al.process.workers import end_with_parent, end_workers
+from zeroshot_al.process.workers import CONTEXT, n_cores, worker_pool
 from zeroshot_al.sources.canonical import DIGEST_BYTES
 from zeroshot_al.sources.decode import RejectedError, decode_image
 from zeroshot_al.sources.duplicates import Signatures, signatures
@@ -130,8 +125,6 @@ def decode_files(
     block = max(1, min(256, BLOCK_BYTES // int(np.prod(due.shape))))
     starts = range(0, len(paths), block)
     n_workers = min(n_cores(), len(starts))
-    # Forked workers share the list of paths; only Linux forks safely.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     task = _Task(
         root,
         paths,
@@ -139,23 +132,23 @@ def decode_files(
         size_px,
         out,
         offset,
-        context.RawArray("q", [-1] * n_workers),
-        context.Value("q", 0),
+        CONTEXT.RawArray("q", [-1] * n_workers),
+        CONTEXT.Value("q", 0),
     )
     result = Ingested(
         {},
         np.zeros((len(paths), DIGEST_BYTES), np.uint8),
         Signatures(np.zeros(len(paths), np.uint64), np.zeros((len(paths), 3), np.uint8)),
     )
-    with (
-        tqdm(total=len(paths), desc="decode", unit="img", disable=None) as bar,
-        ProcessPoolExecutor(n_workers, context, _start_worker, (task,)) as pool,
-    ):
-        try:
-            with interrupts_deferred():
-                # Kept in no variable: what a task has returned is freed when it has been read.
-                done = as_completed([pool.submit(_decode_block, start, block) for start in starts])
-            for future in done:
+    try:
+        with (
+            tqdm(total=len(paths), desc="decode", unit="img", disable=None) as bar,
+            worker_pool(n_workers, _start_worker, task) as pool,
+        ):
+            # Kept in no variable: what a task has returned is freed when it has been read.
+            for future in as_completed(
+                [pool.submit(_decode_block, start, block) for start in starts]
+            ):
                 start, reasons, digests, found = future.result()
                 rows = slice(start, start + len(digests))
                 result.reasons.update(reasons)
@@ -163,11 +156,8 @@ def decode_files(
                 result.signatures.hashes[rows] = found.hashes
                 result.signatures.colours[rows] = found.colours
                 bar.update(len(digests))
-        except BaseException as error:
-            end_workers(pool)
-            if isinstance(error, BrokenProcessPool):
-                raise InputError(_crash(task)) from None
-            raise
+    except BrokenProcessPool:
+        raise InputError(_crash(task)) from None
     return result
 
 
@@ -189,9 +179,6 @@ def _start_worker(task: _Task) -> None:
     with task.n_started.get_lock():
         _slot = task.n_started.value % len(task.reading)
         task.n_started.value += 1
-    # Ctrl-C reaches the whole group; the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
 
 
 def _decode_block(start: int, length: int) -> tuple[int, dict[int, str], np.ndarray, Signatures]:
