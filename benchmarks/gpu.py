@@ -37,7 +37,7 @@ from zeroshot_al.base.files import read_json, read_npy
 from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import Pool, load_pool
 from zeroshot_al.classifier.classifier import ClassifierParams, train_classifier
-from zeroshot_al.classifier.trainings import random_order, score_picks
+from zeroshot_al.classifier.training import Training, random_order
 from zeroshot_al.coverage import coverage_order, zero_shot_order
 from zeroshot_al.engine.checkpoint import Checkpoint
 from zeroshot_al.kcenter import kcenter_order
@@ -222,7 +222,8 @@ def train(picks: np.ndarray, seed: int) -> tuple[float, float]:
     params = load_section("classifier", ClassifierParams)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as directory:
-        accuracy = score_picks("data/pool", picks, params, seed, Path(directory), lambda n: None)
+        training = Training(tuple(map(int, picks)), seed, params, "data/pool")
+        accuracy = training.run(Path(directory), lambda n: None)
     return accuracy, time.perf_counter() - start
 
 

@@ -6,7 +6,10 @@ not wait for the others.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import torch
@@ -34,8 +37,19 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this rank writes the files and tells the progress."""
+        """Whether this rank writes the files and reports the progress."""
         return self.rank == 0
+
+    @contextmanager
+    def working_apart(self) -> Iterator[None]:
+        """Leave the block together, however long each rank works by itself in it."""
+        if self.n_ranks == 1:
+            yield
+            return
+        # Another exchange has the time limit of the default group.
+        patient = dist.new_group(backend="gloo", timeout=timedelta(days=30))
+        yield
+        dist.barrier(patient)
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """Return the tensor of every rank, by rank; all of one shape and type."""

@@ -16,6 +16,7 @@ from zeroshot_al.classifier.augment_supervised import SupervisedViews, normalize
 from zeroshot_al.classifier.classifier_models import make_model
 from zeroshot_al.engine.batches import BatchStream
 from zeroshot_al.engine.checkpoint import Checkpoint
+from zeroshot_al.engine.data_parallel import averaged, check_batch_size, synchronized
 from zeroshot_al.engine.pixels import pixel_statistics
 from zeroshot_al.engine.runtime import (
     VIEWS,
@@ -27,7 +28,6 @@ from zeroshot_al.engine.runtime import (
     to_device,
 )
 from zeroshot_al.engine.schedule import learning_rate
-from zeroshot_al.engine.shared_training import averaged, check_batch_size, synchronized
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zeroshot_al.base.ranks import ALONE, Ranks
-from zeroshot_al.engine.shared_training import synchronized
+from zeroshot_al.engine.data_parallel import synchronized
 from zeroshot_al.selfsup.encoders import Encoder, EncoderParams, projection_head
 from zeroshot_al.selfsup.pretrain import PretrainParams
 

@@ -15,10 +15,10 @@ from zeroshot_al.base.files import write_json
 from zeroshot_al.base.ranks import ALONE, Ranks
 from zeroshot_al.engine.batches import BatchStream
 from zeroshot_al.engine.checkpoint import Checkpoint, read_saved
+from zeroshot_al.engine.data_parallel import averaged, check_batch_size
 from zeroshot_al.engine.pixels import batch_reader, pixel_statistics
 from zeroshot_al.engine.runtime import VIEWS, autocast, check_finite, generator_for, pick_device
 from zeroshot_al.engine.schedule import learning_rate
-from zeroshot_al.engine.shared_training import averaged, check_batch_size
 from zeroshot_al.selfsup.augment_contrastive import ViewParams, contrastive_views
 from zeroshot_al.selfsup.encoders import Encoder
 

@@ -17,13 +17,13 @@ from zeroshot_al.classifier import classifier as classifier_module
 from zeroshot_al.classifier.augment_supervised import SupervisedViews
 from zeroshot_al.classifier.classifier import train_classifier
 from zeroshot_al.classifier.classifier_models import make_model
-from zeroshot_al.classifier.jobs import run_jobs
+from zeroshot_al.classifier.side_by_side import side_by_side
 from zeroshot_al.embedding.features import write_features
 from zeroshot_al.engine.batches import BatchStream
 from zeroshot_al.engine.checkpoint import Checkpoint
+from zeroshot_al.engine.data_parallel import averaged, synchronized
 from zeroshot_al.engine.pixels import pixel_statistics
 from zeroshot_al.engine.runtime import VIEWS, generator_for, initial_weights
-from zeroshot_al.engine.shared_training import averaged, synchronized
 from zeroshot_al.methods.moco import Moco
 from zeroshot_al.methods.simclr import Simclr, nt_xent
 from zeroshot_al.selfsup import pretrain as module
@@ -412,8 +412,15 @@ def assert_equal_weights(by_rank):
         assert all(torch.equal(other[name], weight) for other in by_rank[1:])
 
 
+class LoneJob:
+    n_steps = 1
+
+    def run(self, directory, on_step, ranks):
+        return first_classifier_step("wide-resnet", directory, on_step, ranks)
+
+
 def lone_job(directory, ranks):
-    (result,) = run_jobs(first_classifier_step, [("wide-resnet", directory)], 1, "one", ranks)
+    (result,) = side_by_side([LoneJob()], directory, "one", ranks)
     return result
 
 

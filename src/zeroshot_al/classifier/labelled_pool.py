@@ -82,7 +82,7 @@ def first_picks(
         if len(picks) < budget:
             raise InputError(
                 f"{name} ends after {len(picks)} picks, before the budget of {budget}; "
-                "run kcenter_order anew"
+                "run kcenter_order again"
             )
         return picks
     gaps = np.flatnonzero(pool.train_labels[picks] < 0)
@@ -105,7 +105,7 @@ def first_picks(
     return picks
 
 
-def load_training_pool(
+def load_labelled_pool(
     pool_dir: str | Path, labels_dir: str | Path | None
 ) -> Pool | PartlyLabelledPool:
     """Read a pool, and what stage `labels` made where the pool has no labels of its own.
@@ -135,7 +135,7 @@ def load_training_pool(
         if row["id"] not in index_of:
             raise InputError(
                 f"{labels_dir} holds a label of {row['id']!r}, which the pool lacks; "
-                "run labels anew"
+                "run labels again"
             )
         codes[index_of[row["id"]]] = code_of[row["label"]]
         held_out[index_of[row["id"]]] = row["split"] == "test"
@@ -147,7 +147,7 @@ def load_training_pool(
     if not len(test_images) or len(test_images) != len(test_codes):
         raise InputError(
             f"{labels_dir} has {len(test_images)} test images and {len(test_codes)} labels of "
-            "them; run labels anew"
+            "them; run labels again"
         )
     tested_on = read_json(Path(labels_dir, "summary.json"))["tested_on"]
     return PartlyLabelledPool(pool, codes, held_out, test_images, test_codes, classes, tested_on)

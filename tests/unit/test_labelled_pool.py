@@ -7,7 +7,7 @@ from pools import write_pool
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import write_csv, write_json, write_npy
 from zeroshot_al.base.pool import Pool
-from zeroshot_al.classifier.training_pool import first_picks, load_training_pool
+from zeroshot_al.classifier.labelled_pool import first_picks, load_labelled_pool
 
 IDS = tuple(f"{i}.png" for i in range(6))
 ROWS = [
@@ -25,7 +25,7 @@ def make(root, rows=ROWS, test_images=None, labels=("",) * 6):
     write_json(root / "labels/summary.json", {"tested_on": "some images"})
     if test_images is not None:
         write_npy(root / "labels/test_images.npy", test_images)
-    return load_training_pool(root / "pool", root / "labels"), images
+    return load_labelled_pool(root / "pool", root / "labels"), images
 
 
 def test_held_out_labels_are_the_test(tmp_path):
@@ -83,4 +83,4 @@ def test_without_labels_it_says_so(tmp_path):
     make(tmp_path)
     for labels in (None, tmp_path / "nowhere"):
         with pytest.raises(InputError, match="the pool has no labels of its own"):
-            load_training_pool(tmp_path / "pool", labels)
+            load_labelled_pool(tmp_path / "pool", labels)

@@ -5,9 +5,9 @@ from pools import write_pool
 from tiny_training import classifier_params, noise, tinted
 from zeroshot_al.base.files import read_json
 from zeroshot_al.base.pool import Pool, load_pool
-from zeroshot_al.classifier import trainings
-from zeroshot_al.classifier.trainings import random_order, score_picks
-from zeroshot_al.methods.coreset import coreset_chain
+from zeroshot_al.classifier import training as module
+from zeroshot_al.classifier.training import Training, random_order
+from zeroshot_al.methods.coreset import CoresetChain
 
 N_TRAIN, N_TEST, BUDGETS, SEED = 60, 200, (12, 18, 24), 3
 PARAMS = classifier_params(steps=10, batch_size=8)
@@ -31,7 +31,11 @@ def chain(pool_dir, tmp_path_factory):
 
 
 def run_chain(pool_dir, directory, on_step=lambda n: None, seed=SEED):
-    return coreset_chain(pool_dir, BUDGETS, PARAMS, seed, directory, on_step)
+    return CoresetChain(BUDGETS, seed, PARAMS, pool_dir).run(directory, on_step)
+
+
+def score(pool_dir, picks, seed, directory, on_step=lambda n: None):
+    return Training(tuple(picks), seed, PARAMS, pool_dir).run(directory, on_step)
 
 
 def test_a_random_order_is_a_permutation_and_a_function_of_its_seed():
@@ -56,7 +60,7 @@ def test_each_budget_is_scored_on_its_prefix_as_any_other_picks_are(chain, pool_
     picks, accuracies = chain
     first = random_order(N_TRAIN, SEED)[: BUDGETS[0]]
     scores = [
-        score_picks(pool_dir, np.array(subset), PARAMS, SEED, tmp_path / str(turn), lambda n: None)
+        score(pool_dir, subset, SEED, tmp_path / str(turn))
         for turn, subset in enumerate((first, picks[: BUDGETS[1]], picks))
     ]
     assert scores == accuracies
@@ -68,7 +72,7 @@ def test_a_round_extends_by_the_image_farthest_from_all_that_are_labelled(
     picks, _ = chain
     pool = load_pool(pool_dir)
     labelled = np.sort(picks[: BUDGETS[0]])
-    classifier = trainings.train_classifier(
+    classifier = module.train_classifier(
         pool.train_images[labelled],
         pool.train_labels[labelled],
         3,
@@ -123,17 +127,14 @@ def test_a_finished_chain_is_not_repeated(chain, pool_dir, tmp_path):
 def test_a_score_does_not_depend_on_the_order_of_the_picks(pool_dir, tmp_path):
     picks = random_order(N_TRAIN, 5)[:20]
     orders = {"drawn": picks, "sorted": np.sort(picks), "backwards": picks[::-1]}
-    scores = {
-        score_picks(pool_dir, order, PARAMS, SEED, tmp_path / name, lambda n: None)
-        for name, order in orders.items()
-    }
+    scores = {score(pool_dir, order, SEED, tmp_path / name) for name, order in orders.items()}
     assert len(scores) == 1
 
 
 def test_a_score_depends_on_picks_and_seed(pool_dir, tmp_path):
     picks = random_order(N_TRAIN, 5)
     scores = {
-        score_picks(pool_dir, chosen, PARAMS, seed, tmp_path / str(i), lambda n: None)
+        score(pool_dir, chosen, seed, tmp_path / str(i))
         for i, (chosen, seed) in enumerate([(picks[:20], 0), (picks[:20], 1), (picks[20:40], 0)])
     }
     assert len(scores) > 1
@@ -142,8 +143,8 @@ def test_a_score_depends_on_picks_and_seed(pool_dir, tmp_path):
 def test_a_finished_training_is_not_repeated(pool_dir, tmp_path):
     picks = random_order(N_TRAIN, 5)[:20]
     first, again = [], []
-    score = score_picks(pool_dir, picks, PARAMS, SEED, tmp_path, first.append)
-    assert score_picks(pool_dir, picks, PARAMS, SEED, tmp_path, again.append) == score
+    accuracy = score(pool_dir, picks, SEED, tmp_path, first.append)
+    assert score(pool_dir, picks, SEED, tmp_path, again.append) == accuracy
     assert sum(first) == PARAMS.steps
     assert again == [PARAMS.steps]
-    assert read_json(tmp_path / "accuracy.json") == {"accuracy": score}
+    assert read_json(tmp_path / "accuracy.json") == {"accuracy": accuracy}
