@@ -74,9 +74,6 @@ bench: .venv/installed .venv-peers/installed  ## side-by-side timings, into docs
 	pip install --quiet --disable-pip-version-check lightly==1.6.0  # whose loop is timed beside ours
 	python benchmarks/engine.py
 	python benchmarks/ingest.py photos
-	python benchmarks/ranks.py kcenter
-	python benchmarks/ranks_training.py
-	python benchmarks/ranks_curves.py
 
 # An object's name is its md5: of two digits a directory, of the rest a file.
 verify: .venv/installed  ## whether DVC's cache is whole: names the damaged files, to be removed

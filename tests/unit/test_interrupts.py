@@ -1,16 +1,14 @@
 import contextlib
-import errno
 import os
 import signal
 import subprocess
 import sys
-import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from processes import eventually, is_running
-from zeroshot_al.process import interrupts
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -136,23 +134,22 @@ def test_sigterm_removes_what_is_half_written(start, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("shell", [False, True], ids=["by itself", "in a shell"])
-def test_a_stage_ends_with_the_dvc_that_runs_it(start, tmp_path, shell):
-    # Like DVC's, the shell's process stays or is replaced by its one command.
-    runner = (
-        "import subprocess, sys; "
-        "subprocess.run(sys.argv[2:] if not int(sys.argv[1]) else "
-        "['/bin/sh', '-c', '\"$@\"; true', 'sh', *sys.argv[2:]])"
-    )
-    process, stage = start(
-        sys.executable,
-        "-c",
-        runner,
-        str(int(shell)),
-        sys.executable,
-        DVC_STAGE="download",
-        SHELL="/bin/sh",
-    )
+@pytest.mark.parametrize("how", ["by itself", "in a shell", "in a session of its own"])
+def test_a_stage_ends_with_the_dvc_that_runs_it(start, tmp_path, how):
+    # Like DVC's, the shell's process stays or is replaced by its one command; torch's launcher
+    # gives its ranks a session.
+    runner = """
+import subprocess, sys
+how, *command = sys.argv[1:]
+if how == "in a shell":
+    command = ["/bin/sh", "-c", '"$@"; true', "sh", *command]
+subprocess.run(command, start_new_session=how == "in a session of its own")
+"""
+    command = (sys.executable, "-c", runner, how, sys.executable)
+    process, stage = start(*command, DVC_STAGE="download", SHELL="/bin/sh")
+    if how == "in a session of its own":
+        time.sleep(2)  # taken for an orphan, it would have ended
+        assert is_running(stage)
     process.kill()  # the runner alone
     _, stderr = process.communicate(timeout=120)  # ends when the stage has ended too
     assert "interrupted" in stderr
@@ -176,52 +173,3 @@ def test_a_stage_whose_dvc_is_gone_already_does_not_begin(tmp_path):
         check=False,
     )
     assert "interrupted" in done.stderr
-
-
-def watched_by(pid):
-    """Return the processes whose end a process waits for; none of one that has ended."""
-    with contextlib.suppress(OSError):
-        told = [file.read_text() for file in Path(f"/proc/{pid}/fdinfo").iterdir()]
-        lines = [line.split() for text in told for line in text.splitlines()]
-        return {int(words[1]) for words in lines if words[0] == "Pid:"}
-    return set()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_a_session_of_its_own_makes_no_orphan(start):
-    # As torch's launcher starts its ranks.
-    process, stage = start(sys.executable, DVC_STAGE="download")
-    assert process.pid == stage
-    # Taken for an orphan, it would end without waiting for anybody.
-    assert eventually(lambda: watched_by(stage) or process.poll() is not None)
-    assert watched_by(stage) == {os.getpid()}
-
-
-def without_pidfd(process):
-    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-
-
-def test_without_pidfd_the_end_of_a_process_that_is_no_parent_is_noticed(monkeypatch):
-    monkeypatch.setattr(os, "pidfd_open", without_pidfd, raising=False)
-    # The grandparent of a stage, say, as DVC is of one that a shell runs.
-    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    waiting = threading.Thread(target=interrupts._wait_for_end, args=(other.pid,), daemon=True)
-    waiting.start()
-    waiting.join(timeout=1.5)
-    assert waiting.is_alive()
-    other.communicate()
-    waiting.join(timeout=60)
-    assert not waiting.is_alive()
-
-
-def test_without_pidfd_a_process_of_another_user_is_alive(monkeypatch):
-    def kill(process, number):
-        answers = [PermissionError, ProcessLookupError]
-        asked.append(number)
-        raise answers[len(asked) - 1]
-
-    asked = []
-    monkeypatch.setattr(os, "pidfd_open", without_pidfd, raising=False)
-    monkeypatch.setattr(os, "kill", kill)
-    interrupts._wait_for_end(1)
-    assert asked == [0, 0]

@@ -2,13 +2,14 @@
 
 import _thread
 import os
-import select
 import signal
 import sys
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 # Long enough to remove a half-written array of any size.
 GRACE_S = 60.0
@@ -59,53 +60,30 @@ def end_with_dvc() -> None:
     end_with(_dvc_process())
 
 
-def end_with(process: int | None) -> None:
+def end_with(process: psutil.Process | None) -> None:
     """Interrupt this process when another one has ended; None is one that has ended already."""
-    threading.Thread(target=_end_after, args=(process,), name="end with", daemon=True).start()
+
+    def watch() -> None:
+        with suppress(psutil.NoSuchProcess):
+            # Not `wait`, for which one that has ended lives until its own parent has asked.
+            while process and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end with", daemon=True).start()
 
 
-def _dvc_process() -> int | None:
-    """Return the process id of DVC, None if it has ended already."""
-    parent = os.getppid()
-    with suppress(OSError):  # no /proc
-        # DVC runs a stage by the user's shell, and not every shell steps aside for its command.
-        name, _, rest = Path(f"/proc/{parent}/stat").read_text().partition(" (")[2].rpartition(")")
-        shell = Path(os.environ.get("SHELL") or "/bin/sh").name
-        if name == shell[:15]:  # as much as Linux keeps
-            parent = int(rest.split()[1]) if rest else parent
+def _dvc_process() -> psutil.Process | None:
+    """Return the process of DVC, None if it has ended already."""
+    parent = psutil.Process().parent()
+    # DVC runs a stage by the user's shell, and not every shell steps aside for its command.
+    if parent and parent.name() == Path(os.environ.get("SHELL") or "/bin/sh").name:
+        parent = parent.parent()
     with suppress(OSError):
         # Whoever adopts an orphan is of another session than the one who started it, unless that
         # gave it a session of its own, as torch's launcher of ranks does and DVC does not.
-        if os.getsid(0) not in (os.getsid(parent), os.getpid()):
+        if parent and os.getsid(0) not in (os.getsid(parent.pid), os.getpid()):
             return None
     return parent
-
-
-def _end_after(process: int | None) -> None:
-    if process is not None:
-        _wait_for_end(process)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE_S)
-    os._exit(1)
-
-
-def _wait_for_end(process: int) -> None:
-    try:
-        descriptor = os.pidfd_open(process)  # Linux: told at once, and of this very process
-    except ProcessLookupError:
-        return
-    except (AttributeError, OSError):  # elsewhere, or where the kernel or a sandbox has none
-        while _is_alive(process):
-            time.sleep(1)
-        return
-    select.select([descriptor], [], [])
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # of another user
-        pass
-    return True

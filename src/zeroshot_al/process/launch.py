@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import psutil
 import torch
 import torch.distributed as dist
 
@@ -130,7 +131,7 @@ def _be_a_rank(main: Callable[..., None], args: tuple) -> None:
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
     prepare_process()
-    end_with(os.getppid())
+    end_with(psutil.Process().parent())
     rank, n_ranks, local_rank, n_local = (
         int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     )

@@ -1,4 +1,4 @@
-"""Whether what is about to be done fits in memory, told before it begins.
+"""Whether what is about to be done fits in memory, reported before it begins.
 
 Without this a pool that is too large ends, hours later or at once, in the system's killing of the
 process, without a word.
@@ -6,6 +6,8 @@ process, without a word.
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from zeroshot_al.base.errors import InputError
 
@@ -18,7 +20,7 @@ GIB = 2**30
 def check_memory(
     n_bytes: int, what: str, remedy: str, device: "torch.device | None" = None
 ) -> None:
-    """Check that there is memory for something; where nobody can tell, there is.
+    """Check that there is memory for something.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ def check_memory(
     """
     on_gpu = device is not None and device.type == "cuda"
     available = available_gpu_memory(device) if on_gpu else available_memory()
-    if available is not None and n_bytes > available:
+    if n_bytes > available:
         kind = "GPU memory" if on_gpu else "memory"
         size, unit = (GIB, "GiB") if n_bytes >= GIB else (GIB / 1024, "MiB")
         raise InputError(
@@ -58,47 +60,32 @@ def available_gpu_memory(device: "torch.device") -> int:
     return torch.cuda.mem_get_info(device)[0] + kept
 
 
-def available_memory(root: str | Path = "/") -> int | None:
-    """Return how many more bytes this process may use; None where the system does not tell.
+def available_memory(root: str | Path = "/") -> int:
+    """Return how many more bytes this process may use.
 
-    The least of what the machine has, of what the control groups allow, versions 1 and 2 (a
-    container, a batch scheduler), and of the process's own limit (`ulimit -v`).
+    The least of what the machine has, of the process's own limit (`ulimit -v`), and of what the
+    control groups allow, versions 1 and 2 (a container, a batch scheduler).
 
     Parameters
     ----------
     root : path
-        Where /proc and /sys are.
+        Where /proc and /sys are, of the control groups.
 
     References
     ----------
-    Linux, Documentation/filesystems/proc.rst (MemAvailable) and
-    Documentation/admin-guide/cgroup-v2.rst (memory.max, memory.current, memory.stat).
+    Linux, Documentation/admin-guide/cgroup-v2.rst (memory.max, memory.current, memory.stat).
     """
-    root = Path(root)
-    found = [_of_machine(root), _of_address_space(root), *_of_control_groups(root)]
-    known = [n_bytes for n_bytes in found if n_bytes is not None]
-    return max(0, min(known)) if known else None
+    found = [psutil.virtual_memory().available, *_of_control_groups(Path(root))]
+    if hasattr(psutil, "RLIMIT_AS"):  # Linux
+        process = psutil.Process()
+        limit = process.rlimit(psutil.RLIMIT_AS)[0]
+        if limit != psutil.RLIM_INFINITY:
+            found.append(limit - process.memory_info().vms)
+    return max(0, min(found))
 
 
-def _of_machine(root: Path) -> int | None:
-    kib = _table(root / "proc/meminfo").get("MemAvailable:")
-    return None if kib is None else kib * 1024
-
-
-def _of_address_space(root: Path) -> int | None:
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return None
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    in_use = _table(root / "proc/self/status").get("VmSize:")
-    if limit == resource.RLIM_INFINITY or in_use is None:
-        return None
-    return limit - in_use * 1024
-
-
-def _of_control_groups(root: Path) -> list[int | None]:
-    """Return what is left in each of the groups that this process is in, up to the outermost."""
+def _of_control_groups(root: Path) -> list[int]:
+    """Return what is left in each limited group that this process is in, up to the outermost."""
     found = []
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -112,23 +99,14 @@ def _of_control_groups(root: Path) -> list[int | None]:
         # In a container the path may be that of the host; its own group is then the base.
         group = base / path.strip("/")
         for directory in (group, *(g for g in group.parents if g.is_relative_to(base))):
-            found.append(_left_in_group(directory, *names))
+            limit, usage = (_text(directory / name).strip() for name in names[:2])
+            if limit.isdecimal() and usage.isdecimal():  # neither absent nor "max"
+                # Files that were read a while ago count as used, and are dropped when memory is
+                # short.
+                lines = map(str.split, _text(directory / "memory.stat").splitlines())
+                droppable = sum(int(words[1]) for words in lines if words[0] == names[2])
+                found.append(int(limit) - int(usage) + droppable)
     return found
-
-
-def _left_in_group(directory: Path, limit: str, usage: str, cached: str) -> int | None:
-    texts = [_text(directory / name).strip() for name in (limit, usage)]
-    if not all(text.isdecimal() for text in texts):  # absent, or "max"
-        return None
-    # Files that were read a while ago count as used, and are dropped when memory is short.
-    droppable = _table(directory / "memory.stat").get(cached, 0)
-    return int(texts[0]) - int(texts[1]) + droppable
-
-
-def _table(path: Path) -> dict[str, int]:
-    """Return the first number behind each name."""
-    rows = (line.split() for line in _text(path).splitlines())
-    return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal()}
 
 
 def _text(path: Path) -> str:
