@@ -1,17 +1,21 @@
-"""Trainings on 2 and 4 ranks beside the same on one process, and beside float64."""
+"""Trainings on 2 and 4 ranks beside the same on one process, and beside float64.
+
+Each number of ranks is started once for all first steps, and two ranks once for whole trainings;
+the tests look at what was found.
+"""
 
 import functools
 
 import numpy as np
 import pytest
 import torch
+import torch._dynamo  # which optimisers import late: once here, rather than in every rank
 from torch import nn
 from torch.nn import functional
 
 from on_ranks import on_ranks
 from tiny_training import classifier_params, moco_params, noise, simclr_params, tinted
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.base.files import read_json
 from zeroshot_al.base.ranks import ALONE, Ranks
 from zeroshot_al.classifier import classifier as classifier_module
 from zeroshot_al.classifier.augment_supervised import SupervisedViews
@@ -26,83 +30,36 @@ from zeroshot_al.engine.pixels import pixel_statistics
 from zeroshot_al.engine.runtime import VIEWS, generator_for, initial_weights
 from zeroshot_al.methods.moco import Moco
 from zeroshot_al.methods.simclr import Simclr, nt_xent
-from zeroshot_al.selfsup import pretrain as module
+from zeroshot_al.selfsup import pretrain as pretrain_module
 from zeroshot_al.selfsup.augment_contrastive import contrastive_views
 from zeroshot_al.selfsup.encoders import EncoderParams
 from zeroshot_al.selfsup.pretrain import make_optimizer, pretrain
 
 ENCODER = EncoderParams("resnet-9", 0.25)
 BATCH = 32
-N_RANKS = pytest.mark.parametrize("n_ranks", [2, 4])
-methods = pytest.mark.parametrize("name", ["moco", "simclr"])
+METHODS = {"moco": (Moco, moco_params), "simclr": (Simclr, simclr_params)}
+CLASSIFIERS = {"wide-resnet": {}, "vit": {"depth": 1, "stem_stride": 4, "learning_rate": 0.03}}
+# The bounds that docs/RANKS.md states: of the loss, absolute, and of the gradient, relative.
+BOUNDS = {"float32": (1e-4, 1e-2), "bf16": (5e-2, 0.3)}
+# Of the loss of each of 4 epochs, as docs/RANKS.md states; another seed's lies 0.1 to 0.2 away.
+CURVE_BOUND = 0.02
+N_IMAGES = (3, 22, 33)  # to embed
+methods = pytest.mark.parametrize("name", METHODS)
+classifiers = pytest.mark.parametrize("model", CLASSIFIERS)
 
 
 def make(name, **changes):
     changes = {"batch_size": BATCH, "head_hidden": 32, "head_dims": 16} | changes
     if name == "moco":
         changes = {"queue_size": 128, "key_splits": 4, "symmetric": True} | changes
-    params = {"moco": moco_params, "simclr": simclr_params}[name](**changes)
+    method, make_params = METHODS[name]
+    params = make_params(**changes)
     initial_weights(params.seed)
-    return {"moco": Moco, "simclr": Simclr}[name](ENCODER, params).train(), params
+    return method(ENCODER, params).train(), params
 
 
-def make_norms():
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 3),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(8 * 36, 5),
-        nn.BatchNorm1d(5),
-    )
-    with torch.no_grad():
-        for norm in (network[1], network[5]):
-            norm.weight.uniform_(0.5, 2)
-            norm.bias.uniform_(-1, 1)
-    return network
-
-
-def norms_step(network, images, targets):
-    out = network(images)
-    (out - targets).square().mean().backward()
-    gradients = {name: weight.grad.clone() for name, weight in network.named_parameters()}
-    state = {
-        name.removeprefix("module."): value.clone() for name, value in network.state_dict().items()
-    }
-    network.eval()
-    return out.detach(), gradients, state, network(images).detach()
-
-
-def norms_on(ranks):
-    images, targets = (
-        torch.randn(16, 3, 8, 8, generator=generator_for(1)),
-        torch.arange(80.0).view(16, 5),
-    )
-    network = averaged(synchronized(make_norms(), ranks), ranks)
-    mine = ranks.rows_of(16)
-    return norms_step(network, images[mine], targets[mine])
-
-
-@N_RANKS
-def test_batch_norm_is_that_of_the_whole_batch(n_ranks):
-    images, targets = (
-        torch.randn(16, 3, 8, 8, generator=generator_for(1)),
-        torch.arange(80.0).view(16, 5),
-    )
-    out, gradients, state, after = norms_step(
-        make_norms().double(), images.double(), targets.double()
-    )
-    by_rank = on_ranks(n_ranks, norms_on)
-    close = functools.partial(torch.testing.assert_close, atol=1e-4, rtol=1e-5, check_dtype=False)
-    close(torch.cat([part[0] for part in by_rank]), out)
-    close(torch.cat([part[3] for part in by_rank]), after)  # by the running statistics
-    for _, its_gradients, its_state, _ in by_rank:
-        for name, gradient in gradients.items():
-            close(its_gradients[f"module.{name}"], gradient)
-        assert its_state.keys() == state.keys()
-        for name, value in state.items():
-            close(its_state[name], value)
+def make_classifier_params(model, **changes):
+    return classifier_params(name=model, batch_size=16, **CLASSIFIERS[model] | changes)
 
 
 def precise(patch, target, precision):
@@ -111,7 +68,40 @@ def precise(patch, target, precision):
     patch.setattr(target, "autocast", lambda _: torch.autocast("cpu", torch.bfloat16, enabled))
 
 
-def first_steps(name, precision, directory, ranks=ALONE):
+def gradient_of(network):
+    trained = [weight for weight in network.parameters() if weight.requires_grad]
+    return torch.cat([weight.grad.flatten() for weight in trained]).double()
+
+
+def queue_of(method):
+    return method.queue.clone() if isinstance(method, Moco) else torch.zeros(0)
+
+
+def norms_step(ranks, dtype=torch.float32):
+    """Output, gradients, state and output by the running statistics, after one step."""
+    torch.manual_seed(0)
+    convolution, dense = nn.Conv2d(3, 8, 3), nn.Linear(8 * 36, 5)
+    norms = nn.BatchNorm2d(8), nn.BatchNorm1d(5)
+    for norm in norms:
+        nn.init.uniform_(norm.weight, 0.5, 2)
+        nn.init.uniform_(norm.bias, -1, 1)
+    network = nn.Sequential(convolution, norms[0], nn.ReLU(), nn.Flatten(), dense, norms[1])
+    images = torch.randn(16, 3, 8, 8, generator=generator_for(1)).to(dtype)
+    targets = torch.arange(80.0).view(16, 5).to(dtype)
+    network = averaged(synchronized(network.to(dtype), ranks), ranks)
+    mine = ranks.rows_of(16)
+    out = network(images[mine])
+    (out - targets[mine]).square().mean().backward()
+    values = {name: weight.grad.clone() for name, weight in network.named_parameters()}
+    values |= {f"state {name}": value.clone() for name, value in network.state_dict().items()}
+    network.eval()
+    return {
+        "rows": [out.detach(), network(images[mine]).detach()],
+        "values": {name.replace("module.", ""): value for name, value in values.items()},
+    }
+
+
+def first_steps(name, precision, directory, ranks):
     """Loss, gradient and queue of each of the first two steps of `pretrain`, one an epoch."""
     method, params = make(name, epochs=2, learning_rate=0.01)
     steps = []
@@ -124,58 +114,98 @@ def first_steps(name, precision, directory, ranks=ALONE):
         return optimizer
 
     with pytest.MonkeyPatch.context() as patch:
-        precise(patch, module, precision)
-        patch.setattr(module, "make_optimizer", noting_optimizer)
+        precise(patch, pretrain_module, precision)
+        patch.setattr(pretrain_module, "make_optimizer", noting_optimizer)
         history = pretrain(method, noise(BATCH), params, directory, ranks)
     return [step | {"loss": loss} for step, (_, loss, _) in zip(steps, history, strict=True)]
 
 
-def gradient_of(network):
-    trained = [weight for weight in network.parameters() if weight.requires_grad]
-    return torch.cat([weight.grad.flatten() for weight in trained]).double()
+def first_classifier_step(model, directory, on_step, ranks):
+    """Loss, gradient and weights of the first step of `train_classifier`, in float32."""
+    losses = []
+    with pytest.MonkeyPatch.context() as patch:
+        precise(patch, classifier_module, "float32")
+        patch.setattr(classifier_module, "check_finite", lambda loss, *_: losses.append(loss))
+        params = make_classifier_params(model, steps=1, warmup_steps=0)
+        network = train_classifier(*tinted(48), 3, params, 0, directory, on_step, ranks).network
+    return {
+        "loss": losses[0],
+        "gradient": gradient_of(network),
+        "weights": dict(network.state_dict()),
+        "n_ranks": ranks.n_ranks,
+    }
 
 
-def queue_of(method):
-    return method.queue.clone() if isinstance(method, Moco) else torch.zeros(0)
+def write_some_features(directory, n_images, ranks):
+    encoder = make("simclr")[0].encoder
+    path = directory / f"{n_images}-{ranks.rank}.npy"
+    encoder.batch_size = 4
+    write_features(path, encoder, noise(n_images), torch.device("cpu"), ranks)
+    return path.exists()
 
 
 def all_first_steps(directory, ranks):
-    return {
+    steps = {
         name: {
             precision: first_steps(name, precision, directory / name / precision, ranks)
             for precision in BOUNDS
         }
-        for name in ("moco", "simclr")
+        for name in METHODS
     }
+    return steps | {
+        "norms": norms_step(ranks),
+        "classifiers": {
+            model: first_classifier_step(model, directory / model, lambda n: None, ranks)
+            for model in CLASSIFIERS
+        },
+        "writes": [write_some_features(directory, n, ranks) for n in N_IMAGES],
+    }
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("alone")
+    return all_first_steps(directory, ALONE) | {"directory": directory}
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def shared(request, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("shared")
+    by_rank = on_ranks(request.param, all_first_steps, directory)
+    return [found | {"directory": directory} for found in by_rank]
+
+
+def test_batch_norm_is_that_of_the_whole_batch(shared):
+    expected = norms_step(ALONE, torch.float64)
+    close = functools.partial(torch.testing.assert_close, atol=1e-4, rtol=1e-5, check_dtype=False)
+    for number, rows in enumerate(expected["rows"]):
+        close(torch.cat([rank["norms"]["rows"][number] for rank in shared]), rows)
+    for rank in shared:
+        assert rank["norms"]["values"].keys() == expected["values"].keys()
+        for name, value in expected["values"].items():
+            close(rank["norms"]["values"][name], value)
 
 
 def distance(found, expected):
     return ((found - expected).norm() / expected.norm()).item()
 
 
-# The bounds that docs/RANKS.md states: of the loss, absolute, and of the gradient, relative.
-BOUNDS = {"float32": (1e-4, 1e-2), "bf16": (5e-2, 0.3)}
+def assert_same_first_step(found, expected, precision="float32"):
+    of_loss, of_gradient = BOUNDS[precision]
+    assert found["loss"] == pytest.approx(expected["loss"], abs=of_loss)
+    assert distance(found["gradient"], expected["gradient"]) < of_gradient
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    return all_first_steps(tmp_path_factory.mktemp("alone"), ALONE)
-
-
-@pytest.fixture(scope="module", params=[2, 4])
-def shared(request, tmp_path_factory):
-    return on_ranks(request.param, all_first_steps, tmp_path_factory.mktemp("shared"))
+def assert_equal_weights(by_rank):
+    for name, weight in by_rank[0].items():
+        assert all(torch.equal(other[name], weight) for other in by_rank[1:])
 
 
 @methods
 @pytest.mark.parametrize("precision", BOUNDS)
 def test_the_first_step_is_that_of_one_process(alone, shared, name, precision):
-    of_loss, of_gradient = BOUNDS[precision]
-    expected = alone[name][precision][0]
     for rank in shared:
-        found = rank[name][precision][0]
-        assert found["loss"] == pytest.approx(expected["loss"], abs=of_loss)
-        assert distance(found["gradient"], expected["gradient"]) < of_gradient
+        assert_same_first_step(rank[name][precision][0], alone[name][precision][0], precision)
 
 
 @methods
@@ -234,118 +264,6 @@ def shuffled_keys(method, views, generator):
     return torch.cat(parts)[order.argsort()]
 
 
-@methods
-def test_on_ranks_is_exact_where_float64_is_the_judge(shared, name):
-    loss, gradient = in_float64(name)
-    for rank in shared:
-        found = rank[name]["float32"][0]
-        assert found["loss"] == pytest.approx(loss, abs=1e-5)
-        assert distance(found["gradient"], gradient) < 1e-4
-
-
-# Of the loss of each of 4 epochs, as docs/RANKS.md states; another seed's lies 0.1 to 0.2 away.
-CURVE_BOUND = 0.02
-
-
-def pretrained(name, directory, epochs, ranks, stop_at=None):
-    """History and weights of a pretraining; it is interrupted before the step `stop_at`."""
-    module.Checkpoint = functools.partial(Checkpoint, every_s=0.0)
-    images, _ = tinted(96)
-    # Gently: the more a step changes, the more it amplifies rounding.
-    method, params = make(name, epochs=epochs, learning_rate=0.002, temperature=0.5)
-    compute, n_steps = method.training_loss, iter(range(1000))
-
-    def training_loss(*views):
-        if next(n_steps) == stop_at:
-            raise KeyError("the interruption")
-        return compute(*views)
-
-    method.training_loss = training_loss
-    with pytest.MonkeyPatch.context() as patch:
-        precise(patch, module, "float32")
-        history = pretrain(method, images, params, directory, ranks)
-    return history, {key: value.clone() for key, value in method.encoder.state_dict().items()}
-
-
-def pretrained_twice(directory, ranks):
-    found = {}
-    for name in ("moco", "simclr"):
-        whole = pretrained(name, directory / f"{name}-whole", 4, ranks)
-        with pytest.raises(KeyError):
-            pretrained(name, directory / f"{name}-cut", 4, ranks, stop_at=7)
-        found[name] = whole
-    return found
-
-
-def test_pretraining_runs_and_continues_with_another_number_of_ranks(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "Checkpoint", Checkpoint)  # put back what `pretrained` changes
-    by_rank = on_ranks(2, pretrained_twice, tmp_path)
-    for name in ("moco", "simclr"):
-        history, weights = by_rank[0][name]
-        expected, _ = pretrained(name, tmp_path / f"{name}-alone", 4, ALONE)
-        losses, expected_losses = ([loss for _, loss, _ in rows] for rows in (history, expected))
-        assert losses == pytest.approx(expected_losses, abs=CURVE_BOUND)
-        for other in by_rank[1:]:
-            assert all(torch.equal(other[name][1][key], value) for key, value in weights.items())
-        # Six steps on two ranks, the others here: two epochs of the history are theirs, to the bit.
-        continued, _ = pretrained(name, tmp_path / f"{name}-cut", 4, ALONE)
-        assert [list(row) for row in continued[:2]] == history[:2]
-        assert [loss for _, loss, _ in continued] == pytest.approx(losses, abs=CURVE_BOUND)
-        (state,) = (tmp_path / f"{name}-cut").glob("*.safetensors")
-        assert state.exists()
-
-
-def test_pretraining_of_one_process_continues_on_ranks(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "Checkpoint", Checkpoint)
-    for name in ("moco", "simclr"):
-        with pytest.raises(KeyError):
-            pretrained(name, tmp_path / name, 4, ALONE, stop_at=7)
-        started = read_json(tmp_path / name / "history.json")["rows"]
-        (history, weights), (_, others) = on_ranks(2, pretrained, name, tmp_path / name, 4)
-        assert history[:2] == started[:2]
-        assert len(history) == 4
-        assert all(torch.equal(others[key], value) for key, value in weights.items())
-
-
-def test_batches_and_keys_that_cannot_be_shared_are_refused(tmp_path):
-    three = Ranks(0, 3, 3)
-    method, params = make("simclr")
-    with pytest.raises(InputError, match="batch_size 32 cannot be shared equally by 3 ranks"):
-        pretrain(method, noise(64), params, tmp_path, three)
-    method, params = make("moco", batch_size=30, queue_size=60, symmetric=False)
-    with pytest.raises(InputError, match="key_splits 4 cannot be dealt equally to 3 ranks"):
-        pretrain(method, noise(64), params, tmp_path, three)
-    with pytest.raises(InputError, match="batch_size 8 cannot be shared equally by 3 ranks"):
-        train_classifier(*tinted(9), 3, classifier_params(), 0, tmp_path, print, three)
-    assert list(tmp_path.iterdir()) == []
-
-
-CLASSIFIERS = {"wide-resnet": {}, "vit": {"depth": 1, "stem_stride": 4, "learning_rate": 0.03}}
-classifiers = pytest.mark.parametrize("model", CLASSIFIERS)
-
-
-def make_classifier_params(model, **changes):
-    return classifier_params(name=model, batch_size=16, **CLASSIFIERS[model] | changes)
-
-
-def first_classifier_step(model, directory, on_step, ranks=ALONE):
-    """Loss, gradient and weights of the first step of `train_classifier`, in float32."""
-    losses = []
-    with pytest.MonkeyPatch.context() as patch:
-        precise(patch, classifier_module, "float32")
-        patch.setattr(classifier_module, "check_finite", lambda loss, *_: losses.append(loss))
-        params = make_classifier_params(model, steps=1, warmup_steps=0)
-        network = train_classifier(
-            *tinted(48), 3, params, 0, directory / model, on_step, ranks
-        ).network
-    return {
-        "loss": losses[0],
-        "gradient": gradient_of(network),
-        "weights": dict(network.state_dict()),
-        "n_ranks": ranks.n_ranks,
-    }
-
-
 def classifier_in_float64(model):
     """Loss and gradient of the first step on one process, in float64 throughout."""
     images, labels = map(torch.from_numpy, tinted(48))
@@ -369,78 +287,76 @@ def classifier_in_float64(model):
     return loss.item(), gradient_of(network)
 
 
-def first_classifier_steps(directory, ranks):
-    return {
-        model: first_classifier_step(model, directory, lambda n: None, ranks)
-        for model in CLASSIFIERS
-    }
+def assert_exact(found, loss, gradient):
+    assert found["loss"] == pytest.approx(loss, abs=1e-5)
+    assert distance(found["gradient"], gradient) < 1e-4
 
 
-@pytest.fixture(scope="module")
-def shared_classifiers(shared, tmp_path_factory):
-    return on_ranks(len(shared), first_classifier_steps, tmp_path_factory.mktemp("classifiers"))
-
-
-@classifiers
-def test_a_classifiers_first_step_is_that_of_one_process(shared_classifiers, model, tmp_path):
-    alone = first_classifier_step(model, tmp_path, lambda n: None)
-    for rank in shared_classifiers:
-        assert_same_first_step(rank[model], alone)
-
-
-def assert_same_first_step(found, expected):
-    of_loss, of_gradient = BOUNDS["float32"]
-    assert found["loss"] == pytest.approx(expected["loss"], abs=of_loss)
-    assert distance(found["gradient"], expected["gradient"]) < of_gradient
+@methods
+def test_pretraining_on_ranks_is_exact_where_float64_is_the_judge(shared, name):
+    expected = in_float64(name)
+    for rank in shared:
+        assert_exact(rank[name]["float32"][0], *expected)
 
 
 @classifiers
-def test_a_classifier_on_ranks_is_exact_where_float64_is_the_judge(shared_classifiers, model):
-    loss, gradient = classifier_in_float64(model)
-    for rank in shared_classifiers:
-        assert rank[model]["loss"] == pytest.approx(loss, abs=1e-5)
-        assert distance(rank[model]["gradient"], gradient) < 1e-4
+def test_a_classifiers_first_step_is_that_of_one_process_and_exact(alone, shared, model):
+    expected = classifier_in_float64(model)
+    by_rank = [rank["classifiers"][model] for rank in shared]
+    for found in by_rank:
+        assert_same_first_step(found, alone["classifiers"][model])
+        assert_exact(found, *expected)
+    assert_equal_weights([found["weights"] for found in by_rank])
 
 
-@classifiers
-def test_every_rank_has_the_same_classifier(shared_classifiers, model):
-    assert_equal_weights([rank[model]["weights"] for rank in shared_classifiers])
+def test_features_are_the_same_bytes_and_the_first_rank_writes_them(alone, shared, tmp_path):
+    assert [rank["writes"] for rank in shared] == [[rank is shared[0]] * 3 for rank in shared]
+    for n_images in N_IMAGES:
+        files = [found["directory"] / f"{n_images}-0.npy" for found in (alone, shared[0])]
+        assert files[1].read_bytes() == files[0].read_bytes()
+        np.save(tmp_path / "again.npy", np.load(files[0]))
+        assert files[0].read_bytes() == (tmp_path / "again.npy").read_bytes()
 
 
-def assert_equal_weights(by_rank):
-    for name, weight in by_rank[0].items():
-        assert all(torch.equal(other[name], weight) for other in by_rank[1:])
+def pretrained(name, directory, ranks, stop_at=None):
+    """History and weights of 4 epochs; they are interrupted before the step `stop_at`."""
+    images, _ = tinted(96)
+    # Gently: the more a step changes, the more it amplifies rounding.
+    method, params = make(name, epochs=4, learning_rate=0.002, temperature=0.5)
+    compute, n_steps = method.training_loss, iter(range(1000))
+
+    def training_loss(*views):
+        if next(n_steps) == stop_at:
+            raise KeyError("the interruption")
+        return compute(*views)
+
+    method.training_loss = training_loss
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrain_module, "Checkpoint", functools.partial(Checkpoint, every_s=0.0))
+        precise(patch, pretrain_module, "float32")
+        history = pretrain(method, images, params, directory, ranks)
+    return {"history": list(map(list, history)), "weights": dict(method.encoder.state_dict())}
 
 
-class LoneJob:
+def pretrained_and_cut(name, directory, ranks):
+    complete = pretrained(name, directory / f"{name}-complete", ranks)
+    with pytest.raises(KeyError):
+        pretrained(name, directory / f"{name}-cut", ranks, stop_at=7)
+    return complete
+
+
+class LoneTraining:
     n_steps = 1
 
     def run(self, directory, on_step, ranks):
         return first_classifier_step("wide-resnet", directory, on_step, ranks)
 
 
-def lone_job(directory, ranks):
-    (result,) = side_by_side([LoneJob()], directory, "one", ranks)
-    return result
-
-
-def test_fewer_trainings_than_ranks_are_shared(tmp_path):
-    alone = lone_job(tmp_path / "alone", ALONE)
-    shared = on_ranks(2, lone_job, tmp_path / "shared")
-    assert alone["n_ranks"] == 1
-    for rank in shared:
-        assert rank["n_ranks"] == 2
-        assert_same_first_step(rank, alone)
-    assert_equal_weights([rank["weights"] for rank in shared])
-
-
 def classified(model, directory, ranks):
     images, labels = tinted(48)
     n_done = []
     params = make_classifier_params(model, steps=30)
-    classifier = train_classifier(
-        images, labels, 3, params, 0, directory / model, n_done.append, ranks
-    )
+    classifier = train_classifier(images, labels, 3, params, 0, directory, n_done.append, ranks)
     return {
         # An odd number: the ranks' parts differ.
         "accuracy": classifier.accuracy(images[:47], labels[:47]),
@@ -451,20 +367,80 @@ def classified(model, directory, ranks):
     }
 
 
-def all_classified(directory, ranks):
-    return {model: classified(model, directory, ranks) for model in CLASSIFIERS}
+def complete_trainings(directory, started_alone, ranks):
+    """Whole trainings, of which those of one process are cut first and then continued here."""
+    return {
+        "pretrained": {name: pretrained_and_cut(name, directory, ranks) for name in METHODS},
+        "continued": {
+            name: pretrained(name, started_alone / f"{name}-cut", ranks) for name in METHODS
+        }
+        if started_alone
+        else None,
+        "classified": {model: classified(model, directory / model, ranks) for model in CLASSIFIERS},
+        "lone training": side_by_side([LoneTraining()], directory, "one", ranks)[0],
+    }
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("learnt")
-    by_rank = on_ranks(2, all_classified, directory / "shared")
-    return by_rank, all_classified(directory / "alone", ALONE)
+def on_one(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("on_one")
+    return complete_trainings(directory, None, ALONE) | {"directory": directory}
+
+
+@pytest.fixture(scope="module")
+def on_two(on_one, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("on_two")
+    by_rank = on_ranks(2, complete_trainings, directory, on_one["directory"])
+    return [found | {"directory": directory} for found in by_rank]
+
+
+def losses(found):
+    return [loss for _, loss, _ in found["history"]]
+
+
+@methods
+def test_pretraining_runs_and_continues_with_another_number_of_ranks(on_one, on_two, name):
+    for kind in ("pretrained", "continued"):
+        assert_equal_weights([rank[kind][name]["weights"] for rank in on_two])
+    complete = on_two[0]["pretrained"][name]
+    expected = losses(on_one["pretrained"][name])
+    assert losses(complete) == pytest.approx(expected, abs=CURVE_BOUND)
+    # Six steps on two ranks, the others here: two epochs of the history are theirs, to the bit.
+    continued = pretrained(name, on_two[0]["directory"] / f"{name}-cut", ALONE)
+    assert continued["history"][:2] == complete["history"][:2]
+    assert losses(continued) == pytest.approx(losses(complete), abs=CURVE_BOUND)
+    assert list((on_two[0]["directory"] / f"{name}-cut").glob("*.safetensors"))
+    # And the other way round.
+    continued = on_two[0]["continued"][name]["history"]
+    assert continued[:2] == on_one["pretrained"][name]["history"][:2]
+    assert len(continued) == 4
+
+
+def test_batches_and_keys_that_cannot_be_shared_are_refused(tmp_path):
+    three = Ranks(0, 3, 3)
+    method, params = make("simclr")
+    with pytest.raises(InputError, match="batch_size 32 cannot be shared equally by 3 ranks"):
+        pretrain(method, noise(64), params, tmp_path, three)
+    method, params = make("moco", batch_size=30, queue_size=60, symmetric=False)
+    with pytest.raises(InputError, match="key_splits 4 cannot be dealt equally to 3 ranks"):
+        pretrain(method, noise(64), params, tmp_path, three)
+    with pytest.raises(InputError, match="batch_size 8 cannot be shared equally by 3 ranks"):
+        train_classifier(*tinted(9), 3, classifier_params(), 0, tmp_path, print, three)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fewer_trainings_than_ranks_are_shared(on_one, on_two):
+    assert on_one["lone training"]["n_ranks"] == 1
+    found = [rank["lone training"] for rank in on_two]
+    for rank in found:
+        assert rank["n_ranks"] == 2
+        assert_same_first_step(rank, on_one["lone training"])
+    assert_equal_weights([rank["weights"] for rank in found])
 
 
 @classifiers
-def test_a_classifier_learns_on_ranks_as_on_one_process(learnt, model):
-    by_rank, alone = [found[model] for found in learnt[0]], learnt[1][model]
+def test_a_classifier_learns_on_ranks_as_on_one_process(on_one, on_two, model):
+    by_rank, alone = [rank["classified"][model] for rank in on_two], on_one["classified"][model]
     assert_equal_weights([found["weights"] for found in by_rank])
     assert alone["accuracy"] > 0.6
     for found in by_rank:
@@ -474,23 +450,3 @@ def test_a_classifier_learns_on_ranks_as_on_one_process(learnt, model):
         assert found["features"].shape == alone["features"].shape
         np.testing.assert_allclose(found["of one image"], found["features"][:1], atol=1e-4)
         assert found["n_done"] == 30
-
-
-def written(directory, n_images, ranks):
-    encoder = make("simclr")[0].encoder
-    path = directory / f"{n_images}-{ranks.n_ranks}-{ranks.rank}.npy"
-    encoder.batch_size = 4
-    write_features(path, encoder, noise(n_images), torch.device("cpu"), ranks)
-    return path.exists()
-
-
-@N_RANKS
-def test_features_are_the_same_bytes_and_the_first_rank_writes_them(tmp_path, n_ranks):
-    for n_images in (3, 22, 33):
-        is_there = on_ranks(n_ranks, written, tmp_path, n_images)
-        assert is_there == [True] + [False] * (n_ranks - 1)
-        written(tmp_path, n_images, ALONE)
-        alone, shared = (tmp_path / f"{n_images}-{n}-0.npy" for n in (1, n_ranks))
-        assert shared.read_bytes() == alone.read_bytes()
-        np.save(tmp_path / "again.npy", np.load(alone))
-        assert alone.read_bytes() == (tmp_path / "again.npy").read_bytes()

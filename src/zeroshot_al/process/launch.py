@@ -6,6 +6,7 @@ a rank leaves its error to it as torch's `record` does.
 
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -32,13 +33,7 @@ _TIMEOUT = timedelta(minutes=30)
 _AGAIN = "run again: trainings continue from their last checkpoint"
 # What gloo, NCCL and the store say when the other side of a connection has gone. Most errors of
 # NCCL have causes of this rank's own: a full /dev/shm, a wrong driver.
-_LOST = (
-    "connection closed by",
-    "connection reset by peer",
-    "connection was likely closed",
-    "broken pipe",
-    "ncclremoteerror",
-)
+_LOST = "connection (closed|reset) by|connection was likely closed|broken pipe|ncclremoteerror"
 _OURS = "InputError: "  # before a message in one sentence
 
 
@@ -104,8 +99,8 @@ def _cause(failures: "dict[int, ProcessFailure]", n_ranks: int) -> str:
     def lateness(rank: int) -> tuple:
         failure = failures[rank]
         # A rank may fail, or abort, because another has gone; the launcher then ends the rest.
-        is_lost = any(words in str(failure.message).lower() for words in _LOST)
-        follows = is_lost or failure.exitcode in (-signal.SIGABRT, -signal.SIGTERM)
+        is_lost = re.search(_LOST, str(failure.message), re.IGNORECASE)
+        follows = bool(is_lost) or failure.exitcode in (-signal.SIGABRT, -signal.SIGTERM)
         return follows, failure.exitcode >= 0, failure.timestamp
 
     rank = min(failures, key=lateness)
@@ -132,18 +127,17 @@ def _be_a_rank(main: Callable[..., None], args: tuple) -> None:
 
     prepare_process()
     end_with(psutil.Process().parent())
-    rank, n_ranks, local_rank, n_local = (
-        int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    )
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    rank, n_ranks, local_rank, n_local = (int(os.environ[name]) for name in names)
     if rank:
         logging.disable()
     try:
         if torch.cuda.is_available():
             torch.cuda.set_device(local_rank)
+            dist.init_process_group("cpu:gloo,cuda:nccl", timeout=_TIMEOUT)
         else:
             torch.set_num_threads(max(1, n_cores() // n_local))
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, timeout=_TIMEOUT)
+            dist.init_process_group("gloo", timeout=_TIMEOUT)
         main(*args, Ranks(rank, n_ranks, n_local))
         dist.destroy_process_group()
     except BaseException as error:
