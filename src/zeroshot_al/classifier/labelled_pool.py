@@ -69,7 +69,7 @@ def first_picks(
     -------
     ndarray of int64, or None
         None if labels were brought and not every one of the first `budget` picks has one, which
-        the log tells.
+        the log reports.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What every stage script shares: logging, and errors told in one sentence with exit code 1."""
+"""What every stage script shares: logging, and errors reported in one sentence with exit code 1."""
 
 import errno
 import logging
@@ -27,9 +27,9 @@ def run_stage(main: Callable[..., None], *args: object) -> None:
         end_with_dvc()
         main(*args)
     except (Exception, KeyboardInterrupt) as error:
-        if (told := sentence(error)) is None:
+        if (message := sentence(error)) is None:
             raise
-        sys.exit(f"{Path(sys.argv[0]).stem}: {told}")
+        sys.exit(f"{Path(sys.argv[0]).stem}: {message}")
 
 
 def prepare_process() -> None:
@@ -40,7 +40,7 @@ def prepare_process() -> None:
 
 
 def sentence(error: BaseException) -> str | None:
-    """Return what to tell of an error that a user can mend, and None of any other."""
+    """Return one sentence for an error that a user can mend, and None for any other."""
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, InputError):
         return str(error)
