@@ -33,10 +33,7 @@ def main():
     reference = weakref.ref(thing, lambda _: interrupt("weakref"))
     del thing
     if where.endswith("fork"):
-        os.register_at_fork(**{
-            "before fork": {"before": interrupt},
-            "after fork": {"after_in_parent": interrupt},
-        }[where])
+        os.register_at_fork(**{"before" if "before" in where else "after_in_parent": interrupt})
         if not os.fork():
             os._exit(0)
     time.sleep(300)
@@ -45,34 +42,31 @@ run_stage(main)
 """
 
 
+def run(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | {"PYTHONPATH": str(SRC)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("where", ["weakref", "__del__", "before fork", "after fork"])
 def test_a_signal_where_python_drops_exceptions_is_not_lost(where, number):
-    done = subprocess.run(
-        [sys.executable, "-c", DROPPED, where, str(int(number))],
-        env=os.environ | {"PYTHONPATH": str(SRC)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr == "-c: interrupted; run again to continue, what is finished is kept\n"
+    told = "-c: interrupted; run again to continue, what is finished is kept\n"
+    done = run(DROPPED, where, str(int(number)))
+    assert (done.returncode, done.stderr) == (1, told)
 
 
 def test_an_error_that_python_drops_is_shown_as_before():
-    code = "import os\nclass Thing:\n    def __del__(self): 1 / 0\n"
+    code = "class Thing:\n    def __del__(self): 1 / 0\n"
     code += "from zeroshot_al.process.stage import run_stage; run_stage(Thing)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": str(SRC)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "Exception ignored in" in done.stderr
-    assert "ZeroDivisionError" in done.stderr
+    shown = run(code).stderr
+    assert "Exception ignored in" in shown
+    assert "ZeroDivisionError" in shown
 
 
 STAGE = """

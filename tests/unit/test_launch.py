@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
+from processes import is_running
 from zeroshot_al.process import launch
 
 SRC = Path(__file__).parents[2] / "src"
@@ -20,7 +21,7 @@ sys.path.insert(0, sys.argv[1])
 from zeroshot_al.process.launch import run_shared_stage
 
 def begin(ranks):
-    Path(f"rank{ranks.rank}").touch()
+    Path(f"rank{ranks.rank}").write_text(str(os.getpid()))
     time.sleep(300)
 
 def fail(ranks):
@@ -64,14 +65,15 @@ def run(folder, *arguments):
     )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_launcher_in_a_callback_is_not_lost(folder, number):
+def test_a_signal_to_the_launcher_in_a_callback_ends_it_and_its_ranks(folder, number):
     done = run(folder, "begin", str(int(number)))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    told = [line for line in done.stderr.splitlines() if line.startswith("stage: ")]
-    assert len(told) == 1
-    assert "run again to continue" in told[0]
+    assert done.stderr.count("stage: interrupted; run again to continue, what is finished is") == 1
+    ranks = [int((folder / f"rank{rank}").read_text()) for rank in range(2)]
+    assert not any(map(is_running, ranks))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from zeroshot_al.base.ranks import ALONE
 from zeroshot_al.classifier import side_by_side as module
 from zeroshot_al.classifier.side_by_side import side_by_side
 from zeroshot_al.engine.runtime import generator_for
+from zeroshot_al.process.workers import n_cores
 
 workers = pytest.mark.skipif(HAS_CUDA, reason="trainings run one after the other on a GPU")
 
@@ -40,6 +41,10 @@ def two_workers(monkeypatch):
     yield
     for child in multiprocessing.active_children():  # of a test that failed
         child.terminate()
+
+
+def test_cores_are_those_that_the_process_may_use():
+    assert 1 <= n_cores() <= (os.cpu_count() or 1)
 
 
 class Job(NamedTuple):
