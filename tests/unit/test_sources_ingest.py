@@ -89,8 +89,10 @@ def test_an_interruption_ends_the_workers_and_leaves_no_pool(tmp_path, number):
     code = textwrap.dedent("""
         from zeroshot_al.base.files import replaced_directory
         from zeroshot_al.base.pool import save_pool
+        from zeroshot_al.process.stage import prepare_process
         from zeroshot_al.sources.load import load_source
         from zeroshot_al.sources.params import DataParams
+        prepare_process()
         with replaced_directory("pool") as directory:
             save_pool(load_source(DataParams("folder", "photos", 64), "", directory), directory)
     """)

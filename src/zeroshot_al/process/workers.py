@@ -12,6 +12,7 @@ from typing import Any
 
 # Forked workers share the images and the imports; only Linux forks safely.
 CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def n_cores() -> int:
@@ -34,6 +35,13 @@ def worker_pool(
     """
     with ProcessPoolExecutor(n_workers, CONTEXT, _start, (initializer, arguments)) as pool:
         try:
+            # The first task starts the workers, which wait in `_start` for what they answer
+            # otherwise than this process.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            try:
+                pool.submit(int)
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             yield pool
         except BaseException:
             # All children, since an interrupt may come before the pool knows of one; and killed,
@@ -50,6 +58,7 @@ def _start(initializer: Callable[..., object], arguments: tuple) -> None:
     # Ctrl-C reaches the whole group; the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     # No handler of a parent that is killed could end its workers.
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
