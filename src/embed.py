@@ -8,6 +8,7 @@ Params  profiles.<profile>.{encoder, embed}
 Paper   section 5.1, linear evaluation
 """
 
+import logging
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from zeroshot_al.base.pool import Pool, load_pool
 from zeroshot_al.base.ranks import Ranks
 from zeroshot_al.embedding.existing_model import load_existing_model
 from zeroshot_al.embedding.features import write_features
+from zeroshot_al.embedding.onnx_model import OnnxParams
 from zeroshot_al.embedding.probe import EmbedParams, probe_all
 from zeroshot_al.engine.runtime import pick_device
 from zeroshot_al.process.launch import run_shared_stage
@@ -36,7 +38,7 @@ def main(ranks: Ranks) -> None:
     params = load_section("embed", EmbedParams)
     pool = load_pool("data/pool")
     with replaced_directory(OUT) if ranks.is_first else nullcontext(Path()) as directory:
-        embed(encoder_params, pool, directory, ranks)
+        embed(encoder_params, params.onnx, pool, directory, ranks)
     if not ranks.is_first:
         return
     results = {}
@@ -47,30 +49,40 @@ def main(ranks: Ranks) -> None:
     write_json("metrics/linear_eval.json", results)
 
 
-def embed(params: EncoderParams, pool: Pool, directory: Path, ranks: Ranks) -> None:
+def embed(
+    params: EncoderParams, onnx: OnnxParams, pool: Pool, directory: Path, ranks: Ranks
+) -> None:
     """Write each method's float32 (n, n_dims) embeddings of all images of the pool."""
     ready_made = Path("data/pool", READY_MADE)
     if ready_made.exists():
         if ranks.is_first:
             write_npy(directory / f"{EXISTING}.npy", read_npy(ready_made, memory_map=True))
         return
-    for method, encoder in load_encoders(params).items():
+    for method, encoder in load_encoders(params, onnx).items():
         path = directory / f"{method}.npy"
         with atomic_path(path) if ranks.is_first else nullcontext(path) as temporary:
             write_features(temporary, encoder, pool.images, pick_device(), ranks)
 
 
-def load_encoders(params: EncoderParams) -> dict[str, nn.Module]:
-    """Return the existing model, or else the encoders that were trained, by method."""
+def load_encoders(params: EncoderParams, onnx: OnnxParams) -> dict[str, nn.Module]:
+    """Return the existing model and the encoders that were trained, by method."""
+    encoders: dict[str, nn.Module] = {}
     if params.weights is not None:
-        return {EXISTING: load_existing_model(params.weights)}
-    files = sorted(Path("models").glob("*/*.safetensors"))
-    if not files:
+        try:
+            encoders[EXISTING] = load_existing_model(params.weights, onnx)
+        except InputError as error:
+            if params.alone:
+                raise
+            logging.warning("%s; going on without this model", error)
+    if not params.replaces_pretraining:
+        for file in sorted(Path("models").glob("*/*.safetensors")):
+            encoders[file.stem] = load_encoder(file, params)
+    if not encoders:
         raise InputError(
             "models holds no encoder; set active of a method to true in params.yaml and run its "
             "pretraining, or set encoder.weights"
         )
-    return {file.stem: load_encoder(file, params) for file in files}
+    return encoders
 
 
 if __name__ == "__main__":

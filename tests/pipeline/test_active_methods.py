@@ -169,6 +169,21 @@ def test_one_of_the_two_methods_alone(project):
     assert names(project, "data/embeddings") == ["simclr.npy"]
 
 
+def test_an_existing_model_joins_the_methods_where_its_file_is(project, tmp_path):
+    torch.manual_seed(0)
+    file = tmp_path / "vit.safetensors"
+    project.set_params(
+        {"profiles.demo.encoder.weights": f"test_vit:{file}", "profiles.demo.encoder.alone": False}
+    )
+    said = run(project, "pretrain_moco", "pretrain_simclr", "embed")
+    assert trained(project) == ["moco", "simclr"]
+    assert f"{file} is not a file" in said[2] and "going on without this model" in said[2]
+    assert names(project, "data/embeddings") == ["moco.npy", "simclr.npy"]
+    save_file(timm.create_model("test_vit").state_dict(), file)
+    run(project, "embed")
+    assert names(project, "data/embeddings") == ["moco.npy", "pretrained.npy", "simclr.npy"]
+
+
 def test_ready_made_embeddings_are_the_method_pretrained(project, tmp_path):
     rows = np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
     np.save(tmp_path / "rows.npy", rows)

@@ -19,7 +19,7 @@ from timm.data import create_transform, resolve_model_data_config
 from refusals import refusal
 from tiny_training import features_of, noise
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.embedding.existing_model import fetch, load_existing_model, read_weights
+from zeroshot_al.embedding.existing_model import fetch, load_timm_model, read_weights
 from zeroshot_al.engine.checkpoint import Checkpoint
 
 NAMES = ("test_resnet", "test_vit", "resnet18")
@@ -44,13 +44,13 @@ def vit(tmp_path):
 
 @pytest.fixture
 def encoder(vit):
-    return load_existing_model(f"test_vit:{vit[1]}")
+    return load_timm_model(f"test_vit:{vit[1]}")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_features_are_timm_s_of_the_whole_image(tmp_path, name):
     model = saved(name, tmp_path / "m.safetensors")
-    encoder = load_existing_model(f"{name}:{tmp_path / 'm.safetensors'}")
+    encoder = load_timm_model(f"{name}:{tmp_path / 'm.safetensors'}")
     images = noise(5, 32, 32)
     features = features_of(encoder, images, 2)
 
@@ -87,14 +87,14 @@ def test_a_batch_is_bounded_by_its_pixels_and_nothing_is_trained(encoder):
 @pytest.mark.parametrize("options", [{"num_classes": 3}, {"num_classes": 0}])
 def test_the_file_s_own_head_does_not_matter(tmp_path, options):
     saved("test_resnet", tmp_path / "m.safetensors", **options)
-    assert load_existing_model(f"test_resnet:{tmp_path / 'm.safetensors'}").n_features == 96
+    assert load_timm_model(f"test_resnet:{tmp_path / 'm.safetensors'}").n_features == 96
 
 
 def test_half_precision_in_the_home_directory_is_read_as_float32(tmp_path, vit, monkeypatch):
     half = {key: value.half() for key, value in load_file(vit[1]).items()}
     save_file(half, tmp_path / "half.safetensors")
     monkeypatch.setenv("HOME", str(tmp_path))
-    encoder = load_existing_model("test_vit:~/half.safetensors")
+    encoder = load_timm_model("test_vit:~/half.safetensors")
     assert encoder.n_features == 64
     assert all(weight.dtype == torch.float32 for weight in encoder.parameters())
 
@@ -119,9 +119,9 @@ def test_a_file_that_does_not_fit_is_reported(vit, edit, message):
     tensors = load_file(vit[1])
     edit(tensors)
     save_file(tensors, vit[1])
-    found = refusal(load_existing_model, f"test_vit:{vit[1]}")
+    found = refusal(load_timm_model, f"test_vit:{vit[1]}")
     assert re.search(f"does not fit test_vit: .*{message}", found)
-    other = refusal(load_existing_model, f"test_resnet:{vit[1]}")
+    other = refusal(load_timm_model, f"test_resnet:{vit[1]}")
     assert re.search(r"does not fit test_resnet: .*give the file's own arch", other)
 
 
@@ -141,7 +141,7 @@ def test_a_file_that_does_not_fit_is_reported(vit, edit, message):
 )
 def test_what_is_no_safetensors_file_is_reported(vit, content):
     vit[1].write_bytes(vit[1].read_bytes()[:-1] if content is None else content)
-    message = refusal(load_existing_model, f"test_vit:{vit[1]}")
+    message = refusal(load_timm_model, f"test_vit:{vit[1]}")
     assert "vit.safetensors is not a complete safetensors file" in message
 
 
@@ -159,13 +159,13 @@ def test_what_is_no_safetensors_file_is_reported(vit, content):
 def test_a_pickle_or_no_file_is_reported(tmp_path, name, message):
     if name.startswith("w"):
         (tmp_path / name).write_bytes(b"\x80\x04cposix\nsystem\n")
-    assert message in refusal(load_existing_model, f"test_vit:{tmp_path / name}")
+    assert message in refusal(load_timm_model, f"test_vit:{tmp_path / name}")
 
 
 def test_an_unknown_model_is_reported():
-    unknown = refusal(load_existing_model, "resnet5o")
+    unknown = refusal(load_timm_model, "resnet5o")
     assert re.search(r"no model 'resnet5o'; did you mean .*resnet50", unknown)
-    unknown = refusal(load_existing_model, "resnet50.moon")
+    unknown = refusal(load_timm_model, "resnet50.moon")
     assert re.search(r"resnet50 has no published weights 'moon'; known .*tv_in", unknown)
 
 
@@ -179,7 +179,7 @@ def test_weights_that_cannot_be_fetched_are_reported(tmp_path, monkeypatch):
         r"give the file as resnet18\.a1_in1k:FILE"
     )
     with pytest.raises(InputError, match=pattern):
-        load_existing_model("resnet18.a1_in1k")
+        load_timm_model("resnet18.a1_in1k")
 
 
 def test_a_model_whose_weights_are_no_safetensors_is_reported():
@@ -198,7 +198,7 @@ def test_without_timm_the_remedy_is_reported(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(InputError, match="needs the library timm, which is not installed"):
-        load_existing_model("resnet18")
+        load_timm_model("resnet18")
 
 
 def entry(shape, start, end, dtype="F32"):

@@ -15,7 +15,7 @@ import torch
 from archives import tiny_cifar10
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_npy
-from zeroshot_al.embedding.existing_model import load_existing_model
+from zeroshot_al.embedding.existing_model import load_timm_model
 from zeroshot_al.sources.cifar import read_cifar
 from zeroshot_al.sources.load import load_source
 from zeroshot_al.sources.params import DataParams
@@ -141,7 +141,7 @@ def test_pickled_weights_stay_shut_under_any_name(tmp_path, evil, name):
     torch.save({"weight": evil}, tmp_path / name)
     message = r"is a pickle, which can run|is not a complete safetensors"
     with pytest.raises(InputError, match=message):
-        load_existing_model(f"test_resnet:{tmp_path / name}")
+        load_timm_model(f"test_resnet:{tmp_path / name}")
 
 
 # ---------------------------------------------------------------------------- archives

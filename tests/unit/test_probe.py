@@ -7,7 +7,7 @@ from zeroshot_al.base.pool import Pool
 from zeroshot_al.embedding.probe import EmbedParams, knn_accuracy, linear_accuracy, probe, probe_all
 from zeroshot_al.process import memory
 
-PARAMS = EmbedParams(linear_c=1.0, linear_max_iter=200, knn_k=10, knn_temperature=0.1)
+PARAMS = EmbedParams(linear_c=1.0, linear_max_iter=200, knn_k=10, knn_temperature=0.1, onnx=None)
 PROBES = [linear_accuracy, knn_accuracy]
 
 
@@ -57,7 +57,7 @@ def test_shuffled_labels_score_about_chance(probe):
 def test_knn_equals_a_plain_reference(k, temperature):
     train, train_labels = clusters(60, 0, spread=0.8)
     test, test_labels = clusters(300, 1, spread=0.8)
-    params = EmbedParams(1.0, 100, k, temperature)
+    params = EmbedParams(1.0, 100, k, temperature, None)
     expected = (knn_by_hand(train, train_labels, test, k, temperature) == test_labels).mean()
     assert 0.3 < expected < 0.95  # neither easy nor hopeless: the comparison means something
     for batch_size in (7, 500):

@@ -1,10 +1,11 @@
-"""An existing model as the encoder: timm's architectures, with published or local weights.
+"""An existing model as the encoder: timm's architectures, with published or local weights, or ONNX.
 
 The library timm is imported here alone, and only when weights are asked for.
 """
 
 import difflib
 import logging
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,21 +14,21 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import expanded
+from zeroshot_al.embedding.onnx_model import OnnxModel, OnnxParams
+from zeroshot_al.embedding.resizing import batch_size_of, resize
 
+MODELS = "ZEROSHOT_AL_MODELS"
+"""Environment variable: a folder where files of weights are looked for as well."""
 PICKLES = {".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar", ".th"}
-BATCH_PIXELS = 2**22
-"""Of one batch of resized images: 83 of 224 pixels, within 1 GB for a ResNet-50."""
 
 
 class ExistingModel(nn.Module):
     """A frozen model without its classification layer, and how it wants to see images.
 
-    The complete image is resized to the model's input size. Deviation: timm's own evaluation crops
-    the centre, which would leave out what stands at the edge of an image.
+    The complete image is resized to the model's input size.
 
     Parameters
     ----------
@@ -52,24 +53,33 @@ class ExistingModel(nn.Module):
     @property
     def batch_size(self) -> int:
         """How many images to embed at a time in bounded memory."""
-        return max(1, min(500, BATCH_PIXELS // (self.size_px[0] * self.size_px[1])))
+        return batch_size_of(self.size_px)
 
     def forward(self, views: Tensor) -> Tensor:  # (n, 3, h, w) in [0, 1] -> (n, n_features)
-        if views.shape[2:] != self.size_px:
-            views = functional.interpolate(
-                views, self.size_px, mode=self.mode, align_corners=False, antialias=True
-            )
-            views = views.clamp(0, 1)  # bicubic interpolation goes beyond
+        views = resize(views, self.size_px, self.mode)
         return self.model((views - self.mean) / self.std)
 
 
-def load_existing_model(spec: str) -> ExistingModel:
-    """Make the encoder that "MODEL" or "MODEL:FILE" names.
+def load_existing_model(spec: str, onnx: OnnxParams) -> nn.Module:
+    """Make the encoder that "MODEL", "MODEL:FILE" or "FILE.onnx" names.
 
     Parameters
     ----------
     spec
         As in `EncoderParams.weights`.
+    onnx
+        What an ONNX file does not say.
+
+    Raises
+    ------
+    InputError
+        As `load_timm_model` and `OnnxModel`.
+    """
+    return OnnxModel(_find(spec), onnx) if spec.endswith(".onnx") else load_timm_model(spec)
+
+
+def load_timm_model(spec: str) -> ExistingModel:
+    """Make the encoder that "MODEL" or "MODEL:FILE" names.
 
     Raises
     ------
@@ -84,7 +94,7 @@ def load_existing_model(spec: str) -> ExistingModel:
     timm = _import_timm()
     name, _, file = spec.strip().partition(":")
     config = _published(timm, name)
-    path = expanded(file) if file else fetch(name, config)
+    path = _find(file) if file else fetch(name, config)
     weights = read_weights(path)
     # `num_classes=0` leaves out the classification layer, whose weights are then not looked for.
     try:
@@ -103,6 +113,12 @@ def load_existing_model(spec: str) -> ExistingModel:
         " x ".join(map(str, encoder.size_px)),
     )
     return encoder
+
+
+def _find(file: str) -> Path:
+    """Return the path of a file of weights, which may lie in the folder of models."""
+    path = expanded(file)
+    return path if path.exists() else Path(os.environ.get(MODELS, ""), path)
 
 
 def _import_timm() -> ModuleType:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_npy
 from zeroshot_al.base.pool import Pool
+from zeroshot_al.embedding.onnx_model import OnnxParams
 from zeroshot_al.process.memory import check_memory
 
 logger = logging.getLogger(__name__)
@@ -20,12 +21,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EmbedParams:
-    """Params section `embed`: of the two probes."""
+    """Params section `embed`: of the two probes, and of an ONNX model."""
 
     linear_c: float
     linear_max_iter: int
     knn_k: int
     knn_temperature: float
+    onnx: OnnxParams
 
 
 def probe_all(

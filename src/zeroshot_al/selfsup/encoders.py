@@ -30,11 +30,13 @@ class EncoderParams:
     name, width
         Of `Encoder`; not used with `weights`.
     weights
-        None, or an existing model, which is then the one encoder and is not trained: "MODEL", a
-        model of the library timm whose published weights are fetched, or "MODEL:FILE", its weights
-        in a local safetensors file. Torchvision's weights are among timm's, with the tag tv_in1k
-        or tv2_in1k. Examples: "vit_small_patch14_dinov2.lvd142m", "resnet50.tv2_in1k",
-        "resnet50:/home/me/resnet50.safetensors".
+        None, or an existing model, which is not trained: "MODEL", a model of the library timm
+        whose published weights are fetched, "MODEL:FILE", its weights in a local safetensors file,
+        or "FILE.onnx". Torchvision's weights are among timm's, with the tag tv_in1k or tv2_in1k.
+        Examples: "vit_small_patch14_dinov2.lvd142m", "resnet50.tv2_in1k",
+        "resnet50:/home/me/resnet50.safetensors", "sscd.onnx".
+    alone
+        Whether the existing model is then the one encoder: nothing is pretrained.
 
     Raises
     ------
@@ -45,6 +47,7 @@ class EncoderParams:
     name: str
     width: float
     weights: str | None = None
+    alone: bool = True
 
     def __post_init__(self) -> None:
         wide = wide_resnet_depth(self.name)
@@ -60,7 +63,12 @@ class EncoderParams:
                 "change it in params.yaml"
             )
         if self.weights is not None and not self.weights.strip():
-            raise InputError("encoder weights are empty; give MODEL, MODEL:FILE or null")
+            raise InputError("encoder weights are empty; give MODEL, MODEL:FILE, FILE.onnx or null")
+
+    @property
+    def replaces_pretraining(self) -> bool:
+        """Whether an existing model is the one encoder."""
+        return self.weights is not None and self.alone
 
 
 def wide_resnet_depth(name: str) -> int | None:

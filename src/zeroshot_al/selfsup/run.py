@@ -39,7 +39,7 @@ def run_pretraining(
     """
     history: list[tuple[int, float, float]] = []
     checkpoints, trained = None, None
-    replaced = encoder.weights is not None or Path(pool_dir, READY_MADE).exists()
+    replaced = encoder.replaces_pretraining or Path(pool_dir, READY_MADE).exists()
     if params.active and not replaced:
         images = load_pool(pool_dir).train_images
         code = fingerprint(encoder.name, encoder.width, params, images)
