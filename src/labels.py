@@ -1,4 +1,4 @@
-"""Join the labels that annotators made to the pool, and part them into training and test.
+"""Join the labels that annotators made to the pool, and split them into training and test.
 
 Reads   data/pool/, data/orders/<method>.csv; labels.file and labels.test_root, wherever they lie
 Writes  data/labels/ (labels.csv: id, split, label; report.csv: id, problem, detail; summary.json;
@@ -22,6 +22,7 @@ from zeroshot_al.process.stage import run_stage
 from zeroshot_al.sources.image_files import image_files
 from zeroshot_al.sources.params import DataParams
 from zeroshot_al.sources.removed import read_removed
+from zeroshot_al.sources.spreadsheet import write_table
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
         directory.mkdir(parents=True)
         rows, report, summary = join(params, data, method, pool, directory)
         write_csv(directory / "labels.csv", HEADER, rows)
-        write_csv(directory / "report.csv", REPORT_HEADER, (problem.row for problem in report))
+        write_table(directory / "report.csv", REPORT_HEADER, report)
         write_json(directory / "summary.json", summary)
 
 

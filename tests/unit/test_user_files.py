@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from refusals import refusal
-from zeroshot_al.base.errors import InputError, shown
+from zeroshot_al.base.errors import InputError, printable
 from zeroshot_al.base.files import expanded
 from zeroshot_al.sources import user_files
 from zeroshot_al.sources.folder import list_folder
@@ -79,7 +79,7 @@ def test_cells_that_a_spreadsheet_would_run_are_quoted(text):
 def test_an_error_is_one_line_and_drives_no_terminal():
     name = "a\nb\r\x1b[31m\u202egpj\u2028ü 日本.png"
     assert str(InputError(f"{name} is bad")) == (r"a\nb\r\x1b[31m\u202egpj\u2028ü 日本.png is bad")
-    assert shown("plain, ü") == "plain, ü"
+    assert printable("plain, ü") == "plain, ü"
 
 
 def test_the_limit_is_far_above_real_lists():

@@ -1,7 +1,7 @@
 """The one exception that a user is meant to read, and text that is safe to show."""
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """Escape what could break a line, drive a terminal or turn the direction of writing.
 
     File names and labels may hold line breaks, escape sequences and bidirectional overrides.
@@ -13,4 +13,4 @@ class InputError(ValueError):
     """Bad input, told in one sentence: what, the value, the limit, the remedy."""
 
     def __str__(self) -> str:
-        return shown(super().__str__())
+        return printable(super().__str__())

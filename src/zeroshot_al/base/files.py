@@ -114,9 +114,11 @@ def write_json(path: str | Path, data: object) -> None:
         temporary.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+def write_csv(
+    path: str | Path, header: Sequence[str], rows: Iterable[Sequence], encoding: str = "utf-8"
+) -> None:
     """Write rows under a header, with "\\n" line ends on every platform."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with atomic_path(path) as part, open(part, "w", newline="", encoding=encoding) as file:
         writer = csv.writer(_LineEnds(file), lineterminator="\r\n")
         writer.writerow(header)
         writer.writerows(rows)
@@ -188,7 +190,8 @@ def read_rows(path: str | Path, header: Sequence[str]) -> Iterator[list[str]]:
         columns.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        # -sig: the tables that people open begin with a byte order mark.
+        with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             found = next(reader, [])
             if found != list(header):

@@ -68,8 +68,8 @@ def first_picks(
     Returns
     -------
     ndarray of int64, or None
-        None if labels were brought and not every one of the first `budget` picks has one, which
-        the log reports.
+        None if labels were brought and not every one of the first `budget` picks has one, or
+        their training labels are not of two classes; the log says so.
 
     Raises
     ------
@@ -99,8 +99,13 @@ def first_picks(
         )
         return None
     picks = picks[~pool.is_held_out[picks]]
-    if not len(picks):
-        logger.info("budget %d: all picks of %s are held out for the test", budget, name)
+    if len(set(pool.train_labels[picks].tolist())) < 2:
+        logger.info(
+            "budget %d: the %d training labels of %s are not of two classes; not trained",
+            budget,
+            len(picks),
+            name,
+        )
         return None
     return picks
 

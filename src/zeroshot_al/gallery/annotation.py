@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.base.files import atomic_path, write_csv, write_json
+from zeroshot_al.base.files import atomic_path, write_json
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.gallery.covering_radii import nearest_earlier, outlier_scores
 from zeroshot_al.gallery.exports import (
@@ -25,6 +25,7 @@ from zeroshot_al.gallery.exports import (
 from zeroshot_al.sources.decode import RejectedError, upright_size_px
 from zeroshot_al.sources.image_files import ImageFiles
 from zeroshot_al.sources.removed import Removed
+from zeroshot_al.sources.spreadsheet import write_table
 
 IMAGES = "images"
 LONGEST_STEM = 80  # of the names that we make; file systems allow 255 bytes
@@ -157,7 +158,7 @@ def write_exports(
         Name of the images' folder, below Label Studio's document root.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    write_csv(directory / "order.csv", ORDER_HEADER, order_rows(picks))
+    write_table(directory / "order.csv", ORDER_HEADER, order_rows(picks))
     write_json(directory / "label_studio.json", label_studio_tasks(picks, folder))
     write_json(directory / "fiftyone.json", fiftyone_dataset(picks, name))
     texts = {

@@ -5,8 +5,8 @@ its tool keeps: Label Studio numbers tasks as they stand in the file, and has `r
 CVAT follows a manifest when the task's sorting method is "predefined"; FiftyOne keeps the order of
 its samples, and has `rank` too.
 
-`order.csv` quotes the ids that a spreadsheet would run (`spreadsheet.quote_cell`). Paths need none:
-they begin with a slash, a drive's letter or `images/`. JSON runs nothing and holds the exact ids.
+`order.csv` is a table for people (`spreadsheet.write_table`). JSON runs nothing and holds the exact
+ids.
 
 References
 ----------
@@ -20,8 +20,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import quote
-
-from zeroshot_al.sources.spreadsheet import quote_cell
 
 ORDER_HEADER = (
     "rank",
@@ -92,17 +90,17 @@ def order_rows(picks: Sequence[Pick]) -> Iterator[tuple]:
     for pick in picks:
         yield (
             pick.rank,
-            quote_cell(pick.id),
-            quote_cell(pick.path),
+            pick.id,
+            pick.path,
             f"{pick.radius:.9g}",
-            quote_cell(pick.nearest_earlier),
-            quote_cell(pick.id if pick.duplicates else ""),
+            pick.nearest_earlier,
+            pick.id if pick.duplicates else "",
             f"{pick.outlier_score:.6g}",
         )
 
 
 def plain_list(picks: Sequence[Pick]) -> str:
-    """One name a line, for `xargs`, `zip -@` and the like.
+    """One name a line, for `xargs` and the like.
 
     A name that begins with a hyphen gets "./" before it: such a program would take it for an
     option. One that holds a line break, or begins with a double quote, stands as a JSON string.
@@ -122,11 +120,12 @@ def label_studio_tasks(picks: Sequence[Pick], folder: str) -> list[dict]:
     ----------
     picks : sequence of Pick
     folder : str
-        The images' folder, relative to `LOCAL_FILES_DOCUMENT_ROOT`, which must lie above it.
+        The images' folder, relative to `LOCAL_FILES_DOCUMENT_ROOT`, which must lie above it; "" for
+        the root of the file system.
     """
     address = "/data/local-files/?d="
     return [
-        {"data": {"image": address + quote(f"{folder}/{pick.name}"), **_fields(pick)}}
+        {"data": {"image": address + quote(f"{folder}/{pick.name}".lstrip("/")), **_fields(pick)}}
         for pick in picks
     ]
 

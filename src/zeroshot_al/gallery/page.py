@@ -39,6 +39,7 @@ def render_gallery(overview: Overview) -> str:
     environment.filters |= {
         "thousands": "{:,}".format,
         "percent": percent,
+        "first_part": lambda name: PurePosixPath(name).parts[0],
         "last_part": lambda name: PurePosixPath(name).name,
         "shell_quote": lambda path: shlex.quote(str(path)),
         "python_string": lambda path: repr(str(path)),

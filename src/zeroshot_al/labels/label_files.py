@@ -2,21 +2,22 @@
 
 References
 ----------
-Label Studio's "Raw JSON format of completed tasks" and its exports JSON and JSON_MIN, as
+Label Studio's "Raw JSON format of completed tasks" and its exports JSON, JSON_MIN and CSV, as
 label-studio-sdk 2.1.2 writes them.
 """
 
-import itertools
 import json
 from pathlib import Path
 from typing import NamedTuple
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import expanded
-from zeroshot_al.sources.user_files import parse_table, read_text
+from zeroshot_al.sources.spreadsheet import read_table
+from zeroshot_al.sources.user_files import read_text
 
 CONTROL = "label"  # name of the <Choices> in label_studio_config.xml
 COLUMNS = ("image_id", "id", "path")  # that can name an image, the first that is filled
+OPTION = "labels.file"
 
 
 class Answer(NamedTuple):
@@ -29,7 +30,7 @@ class Answer(NamedTuple):
     is_path : bool
         Whether that is a path; else it is an id.
     labels : tuple of str
-        One is due; none was given by who skipped the image.
+        Without blanks around them. One is due; none was given by who skipped the image.
     where : str
         Place in the file.
     """
@@ -55,62 +56,81 @@ def read_answers(path: str | Path) -> list[Answer]:
         If the file cannot be read or is neither.
     """
     path = expanded(path)
-    text = read_text(path, "labels.file")
-    return (_from_json if path.suffix.lower() == ".json" else _from_csv)(text, path)
+    return _from_json(path) if path.suffix.lower() == ".json" else _from_csv(path)
 
 
-def _from_csv(text: str, path: Path) -> list[Answer]:
-    found, rows = parse_table(text, path)
+def _from_csv(path: Path) -> list[Answer]:
+    found, rows = read_table(path, OPTION)
     # Label Studio's own CSV has its task numbers as `id`.
     columns = [column for column in COLUMNS if column in found]
     if CONTROL not in found or not columns:
         raise InputError(
             f"{path} has the columns {', '.join(found) or 'of no name'}; it needs label and one of "
-            "id and path, with commas between"
+            "id and path; rename them"
         )
     answers = []
-    for number, row in enumerate(rows, start=1):
+    for number, row in rows.items():
         column = next((column for column in columns if row[column]), columns[0])
-        label = row[CONTROL] or ""
-        labels = (label,) if label.strip() else ()
-        answers.append(Answer(row[column] or "", column == "path", labels, f"row {number}"))
+        labels = tuple(_labels_of_cell(row[CONTROL]))
+        answers.append(Answer(row[column], column == "path", labels, f"row {number}"))
     return answers
 
 
-def _from_json(text: str, path: Path) -> list[Answer]:
+def _labels_of_cell(cell: str) -> list[str]:
+    """Read a label; Label Studio writes several of one image as JSON."""
+    if cell.startswith(("{", "[")):
+        try:
+            value = json.loads(cell)
+            if isinstance(value, list) or "choices" in value:
+                return _labels(value)
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            pass  # a name like any other
+    return _labels(cell)
+
+
+def _from_json(path: Path) -> list[Answer]:
+    text = read_text(path, OPTION)
     try:
         tasks = json.loads(text, object_pairs_hook=_without_repetition)
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); export it anew") from None
     except RecursionError:
-        raise InputError(f"{path} is nested too deeply for labels; export it anew") from None
+        raise InputError(f"{path} is nested too deeply for labels; export it again") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); export it again") from None
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise InputError(f"{path} is not a list of tasks; export it from Label Studio as JSON")
-    answers = []
-    for number, task in enumerate(tasks, start=1):
-        given = task.get("id")
-        where = f"task {given if isinstance(given, int) else number}"
-        data = task.get("data", task)
-        name = data.get("image_id") if isinstance(data, dict) else None
-        if not isinstance(name, str):
-            raise InputError(
-                f"{where} of {path} has no image_id; export a project made of label_studio.json"
-            )
-        try:
-            found = _annotations(task) if "annotations" in task else [_labels(task.get(CONTROL))]
-            "".join((name, *itertools.chain(*found))).encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                f"{where} of {path} holds half of a character, \\ud800 to \\udfff; export it anew"
-            ) from None
-        # A value that is no list, object or text where one is due.
-        except (AttributeError, TypeError):
-            raise InputError(
-                f"{where} of {path} is not as Label Studio exports it; export it anew"
-            ) from None
-        # A task that nobody has opened has no annotation: as good as one that was skipped.
-        answers += [Answer(name, False, labels, where) for labels in found or [()]]
-    return answers
+    found = [one for n, task in enumerate(tasks, start=1) for one in _read_task(task, n, path)]
+    control = _choose_control({name for _, choices in found for name in choices}, path)
+    return [answer._replace(labels=tuple(made.get(control, ()))) for answer, made in found]
+
+
+def _read_task(task: dict, number: int, path: Path) -> list[tuple[Answer, dict[str, list[str]]]]:
+    """Return an answer without labels for each annotation, and its labels by control."""
+    given = task.get("id")
+    where = f"task {given if isinstance(given, int) else number}"
+    data = task.get("data", task)
+    image_id = data.get("image_id") if isinstance(data, dict) else None
+    if not isinstance(image_id, str):
+        raise InputError(
+            f"{where} of {path} has no image_id; export a project made of label_studio.json"
+        )
+    try:
+        if "annotations" in task:
+            annotations = [_choices(annotation) for annotation in task["annotations"]]
+        else:
+            annotations = [{CONTROL: _labels(task.get(CONTROL))}]
+        texts = (text for made in annotations for name in made for text in (name, *made[name]))
+        "".join((image_id, *texts)).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{where} of {path} holds half of a character, \\ud800 to \\udfff; export it again"
+        ) from None
+    # A value that is no list, object or text where one is due.
+    except (AttributeError, TypeError):
+        raise InputError(
+            f"{where} of {path} is not as Label Studio exports it; export it again"
+        ) from None
+    # A task that nobody has opened has no annotation: as good as one that was skipped.
+    return [(Answer(image_id, False, (), where), made) for made in annotations or [{}]]
 
 
 def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -123,26 +143,33 @@ def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _annotations(task: dict) -> list[tuple[str, ...]]:
-    """Labels of each annotation of the long format; predictions are nobody's labels."""
-    return [
-        ()
-        if annotation.get("was_cancelled")
-        else tuple(
-            choice
-            for result in annotation.get("result", ())
-            if result.get("type") == "choices" and result.get("from_name") == CONTROL
-            for choice in _labels(result.get("value", {}))
+def _choices(annotation: dict) -> dict[str, list[str]]:
+    """Labels of an annotation in the long format, by control; predictions are nobody's labels."""
+    found: dict[str, list[str]] = {}
+    for result in () if annotation.get("was_cancelled") else annotation.get("result", ()):
+        if result.get("type") == "choices":
+            found.setdefault(result.get("from_name"), []).extend(_labels(result.get("value")))
+    return found
+
+
+def _choose_control(names: set[str], path: Path) -> str:
+    """Choose `CONTROL`, or the only control that there is."""
+    if CONTROL in names or not names:
+        return CONTROL
+    if len(names) > 1:
+        raise InputError(
+            f"{path} holds choices of {', '.join(map(repr, sorted(names)))}, and none is named "
+            f"{CONTROL!r}; export CSV and rename the column of the classes to {CONTROL}"
         )
-        for annotation in task["annotations"]
-    ]
+    return names.pop()
 
 
-def _labels(value: object) -> tuple[str, ...]:
-    """Labels that a value stands for: a text, a list of texts, or an object with such choices."""
-    if isinstance(value, dict):
-        value = value.get("choices")
-    labels = (value,) if isinstance(value, str) else tuple(value or ())
+def _labels(value: object) -> list[str]:
+    """Labels that a value stands for: a text, an object with such choices, or a list of these."""
+    labels = []
+    for item in value if isinstance(value, list) else [value]:
+        choices = item.get("choices") if isinstance(item, dict) else item
+        labels += choices if isinstance(choices, list) else [] if choices is None else [choices]
     if not all(isinstance(label, str) for label in labels):
         raise TypeError("labels are texts")
-    return tuple(label for label in labels if label.strip())
+    return [label.strip() for label in labels if label.strip()]

@@ -1,21 +1,22 @@
 """Labels join the pool: each is used, or reported with the reason why not; none is guessed."""
 
 import os
-from collections.abc import Collection, Sequence
-from pathlib import Path
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from zeroshot_al.base.files import expanded
 from zeroshot_al.labels.label_files import Answer
 from zeroshot_al.sources.image_files import ImageFiles
 from zeroshot_al.sources.removed import Removed
-from zeroshot_al.sources.spreadsheet import quote_cell, unquote_cell
+from zeroshot_al.sources.spreadsheet import IdLookup
 
 REPORT_HEADER = ("id", "problem", "detail")
-# In the order in which they are told. What is repeated is used all the same.
+# In the order in which they are reported. What is repeated or alike is used all the same.
 UNKNOWN_ID, UNKNOWN_CLASS, CONFLICT = "unknown id", "unknown class", "conflict"
-REPEATED, MISSING, TEST_IMAGE = "repeated", "missing", "test image"
-PROBLEMS = (UNKNOWN_ID, UNKNOWN_CLASS, CONFLICT, REPEATED, MISSING, TEST_IMAGE)
+ALIKE, REPEATED, MISSING, TEST_IMAGE = "similar classes", "repeated", "missing", "test image"
+PROBLEMS = (UNKNOWN_ID, UNKNOWN_CLASS, CONFLICT, ALIKE, REPEATED, MISSING, TEST_IMAGE)
 
 
 class Problem(NamedTuple):
@@ -24,11 +25,6 @@ class Problem(NamedTuple):
     id: str
     problem: str
     detail: str
-
-    @property
-    def row(self) -> tuple[str, ...]:
-        """What is written: nothing that a spreadsheet would run."""
-        return tuple(map(quote_cell, self))
 
 
 class IdFinder:
@@ -45,46 +41,34 @@ class IdFinder:
     """
 
     def __init__(self, ids: Sequence[str], removed: Removed, files: ImageFiles | None) -> None:
-        self._id_of = {name: name for name in ids} | removed.kept_for
-        self._rejected = {row["id"]: row["reason"] for row in removed.rejected}
-        self._folder = None if files is None else files.folder
-        self._by_path = {} if files is None else {path: i for i, path in files.paths.items()}
+        self._ids = IdLookup({name: name for name in ids} | removed.kept_for)
+        self._reasons = IdLookup({row["id"]: row["reason"] for row in removed.rejected})
+        self._folder, paths = None, {}
+        if files is not None:
+            self._folder = files.folder
+            paths = {str(files.folder / copy): kept for copy, kept in removed.kept_for.items()}
+            paths |= {path: name for name, path in files.paths.items()}
+        self._paths = IdLookup(paths)
 
     def find(self, answer: Answer) -> str | Problem:
         """Return the id, or what is wrong with it."""
         if not answer.name:
-            return Problem("", UNKNOWN_ID, f"{answer.where} names no image")
-        if answer.is_path:
-            return self._find_path(answer)
-        # order.csv puts a quote before some ids; both forms are taken, unless both are ids.
-        plain = unquote_cell(answer.name)
-        forms = {answer.name} | ({plain} if quote_cell(plain) == answer.name else set())
-        found = {self._id_of[form] for form in forms if form in self._id_of}
-        if len(found) > 1:
-            return Problem(
-                answer.name,
-                UNKNOWN_ID,
-                f"{answer.where}: stands for two images; write it as in order.csv",
-            )
-        return found.pop() if found else self._unknown(answer)
-
-    def _find_path(self, answer: Answer) -> str | Problem:
-        if self._folder is None:
-            return Problem(
-                answer.name, UNKNOWN_ID, f"{answer.where}: these images have no files; give ids"
-            )
-        path = os.path.normpath(self._folder / expanded(answer.name))
-        for form in (path, os.path.realpath(path)):
-            if form in self._by_path:
-                return self._by_path[form]
-            name = Path(os.path.relpath(form, self._folder)).as_posix()
-            if name in self._id_of and self._id_of[name] != name:  # a dropped copy's file
-                return self._id_of[name]
-        return self._unknown(answer)
-
-    def _unknown(self, answer: Answer) -> Problem:
-        reason = self._rejected.get(answer.name, "no image of the pool")
+            reason = "names no image"
+        elif answer.is_path and self._folder is None:
+            reason = "these images have no files; give ids"
+        else:
+            found = self._of_path(answer.name) if answer.is_path else self._ids.find(answer.name)
+            if len(found) == 1:
+                return found.pop()
+            if found:
+                reason = "stands for two images; write it as in order.csv"
+            else:
+                reason = min(self._reasons.find(answer.name), default="no image of the pool")
         return Problem(answer.name, UNKNOWN_ID, f"{answer.where}: {reason}")
+
+    def _of_path(self, name: str) -> set[str]:
+        path = os.path.normpath(self._folder / expanded(name))
+        return self._paths.find(path) or self._paths.find(os.path.realpath(path))
 
 
 def join_labels(
@@ -97,14 +81,15 @@ def join_labels(
     answers : sequence of Answer
     finder : IdFinder
     classes : collection of str, optional
-        Names that a label may have; any when left out.
+        Names that a label may have, in any Unicode form; any when left out.
 
     Returns
     -------
     labels : dict of str to str
         By id.
     problems : list of Problem
-        Of all others. An answer without a label is none: it may be given later.
+        Of all others, and classes whose names look alike. An answer without a label is none: it
+        may be given later.
     """
     problems = []
     given: dict[str, list[Answer]] = {}
@@ -114,20 +99,55 @@ def join_labels(
             problems.append(found)
         elif answer.labels:
             given.setdefault(found, []).append(answer)
+    composed = {_composed(name): name for name in classes or ()}
     labels = {}
-    for name, told in given.items():
-        found = {label for answer in told for label in answer.labels}
-        places = ", ".join(answer.where for answer in told)
+    for name, of_image in given.items():
+        found = {label for answer in of_image for label in answer.labels}
+        if classes is not None:
+            found = {x if x in classes else composed.get(_composed(x), x) for x in found}
+        places = ", ".join(answer.where for answer in of_image)
         if len(found) > 1:
-            problems.append(
-                Problem(name, CONFLICT, f"{places}: {' or '.join(map(repr, sorted(found)))}")
-            )
+            problems.append(Problem(name, CONFLICT, f"{places}: {_listed(found)}"))
             continue
         (label,) = found
         if classes is not None and label not in classes:
-            problems.append(Problem(name, UNKNOWN_CLASS, f"{places}: {label!r}"))
+            near = {other for other in classes if _look(other) == _look(label)}
+            hint = f"; there is {_listed(near)}" if near else ""
+            problems.append(Problem(name, UNKNOWN_CLASS, f"{places}: {label!r}{hint}"))
             continue
-        if len(told) > 1:
+        if len(of_image) > 1:
             problems.append(Problem(name, REPEATED, f"{places}: {label!r} each time"))
         labels[name] = label
-    return labels, problems
+    return labels, problems + _similar_classes(labels)
+
+
+def _similar_classes(labels: Mapping[str, str]) -> list[Problem]:
+    """Report classes whose names differ in case, Unicode form, blanks or the way of a number."""
+    counts = Counter(labels.values())
+    groups: dict[str, list[str]] = {}
+    for name in sorted(counts):
+        groups.setdefault(_look(name), []).append(name)
+    return [
+        Problem("", ALIKE, f"{_listed(alike, 'and')}: {[counts[name] for name in alike]} labels")
+        for alike in groups.values()
+        if len(alike) > 1
+    ]
+
+
+def _look(name: str) -> str:
+    text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    try:
+        return repr(float(text.replace(",", ".")))
+    except ValueError:
+        return text
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _listed(names: Iterable[str], word: str = "or") -> str:
+    """Write names so that each differs from the others on the screen."""
+    names = sorted(names)
+    write = repr if len(set(map(_composed, names))) == len(names) else ascii
+    return f" {word} ".join(map(write, names))

@@ -67,5 +67,5 @@ def read_labelled_folder(
             "put them into <class>/"
         )
     keep_rows(out, good)
-    labels = {names[row]: names[row].partition("/")[0] for row in good}
+    labels = {names[row]: names[row].partition("/")[0].strip() for row in good}
     return labels, [Problem(name, TEST_IMAGE, why) for name, why in sorted(reasons.items())]

@@ -1,14 +1,15 @@
-"""From annotators' answers to labels for training and test, with a report of all that was left."""
+"""Annotators' answers become labels for training and test; what is left out is reported."""
 
 import hashlib
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from zeroshot_al.base.errors import InputError, shown
+from zeroshot_al.base.errors import InputError, printable
 from zeroshot_al.labels.label_files import Answer
-from zeroshot_al.labels.label_join import MISSING, PROBLEMS, IdFinder, Problem, join_labels
+from zeroshot_al.labels.label_join import ALIKE, MISSING, PROBLEMS, IdFinder, Problem, join_labels
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,13 @@ def check_usable(labels: Mapping[str, str], problems: Sequence[Problem], file: s
     InputError
         If no label can be used, or all are of one class.
     """
+    if not labels and not problems:
+        raise InputError(
+            f"{file} holds no label; a CSV's column, or Label Studio's control, of the labels must "
+            "be named label"
+        )
     if not labels:
-        first = problems[0] if problems else Problem("", "", "it holds none")
+        first = problems[0]
         raise InputError(
             f"no label in {file} can be used; the first: {first.id!r} {first.problem} "
             f"({first.detail}); ids are written as in data/annotate/order.csv"
@@ -80,25 +86,52 @@ def missing_picks(order: Sequence[str], labels: Collection[str], method: str) ->
     ]
 
 
-def hold_out(ids: Collection[str], fraction: float, seed: int) -> set[str]:
-    """Choose a part of the ids for the test, at random and at least one.
+def hold_out(
+    labels: Mapping[str, str], order: Sequence[str], fraction: float, seed: int
+) -> set[str]:
+    """Choose a part of the labels for the test, at random, from each class in proportion.
 
-    By a hash of each id: most of what was held out stays so when labels are added.
+    By a hash of each id: most of what was held out stays so when labels are added. The first image
+    of a class in the order stays in training, so that no class is tested that was not trained on.
+
+    Parameters
+    ----------
+    labels : mapping of str to str
+        By id.
+    order : sequence of str
+        Ids by rank.
+    fraction : float
+    seed : int
 
     Raises
     ------
     InputError
-        If nothing is left to train on, or the fraction is none.
+        If no class has two labels, or the fraction is none.
+
+    References
+    ----------
+    The shares of the classes are by the method of Webster and Sainte-Laguë.
     """
     if not 0 < fraction < 1:
         raise InputError(f"labels.held_out {fraction} must be between 0 and 1; change it")
-    n_held = max(1, round(fraction * len(ids)))
-    if n_held >= len(ids):
+    first_of: dict[str, str] = {}
+    for name in itertools.chain(order, sorted(labels)):
+        if name in labels:
+            first_of.setdefault(labels[name], name)
+    by_hash = sorted(labels, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
+    sizes, n_before = Counter(labels.values()), Counter[str]()
+    places = {}
+    for name in by_hash:
+        if name != first_of[labels[name]]:
+            places[name] = (n_before[labels[name]] + 0.5) / sizes[labels[name]]
+            n_before[labels[name]] += 1
+    if not places:
         raise InputError(
-            f"{len(ids)} labels cannot be parted into training and test; label more images"
+            f"{len(labels)} labels of {len(sizes)} classes cannot be split into training and test; "
+            "label more images, or give labels.test_root"
         )
-    by_hash = sorted(ids, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
-    return set(by_hash[:n_held])
+    # Stable: the hash decides between equal places.
+    return set(sorted(places, key=places.__getitem__)[: max(1, round(fraction * len(labels)))])
 
 
 @dataclass(frozen=True)
@@ -160,19 +193,17 @@ def label_pool(
     InputError
         If too few labels can be used, or the test folder has a class that no label may have.
     """
-    classes = params.classes
-    if classes is None:
-        classes = tuple(test.values()) or None
-    elif not set(test.values()) <= set(classes):
-        stranger = min(set(test.values()) - set(classes))
+    classes = params.classes or tuple(test.values()) or None
+    foreign = set(test.values()).difference(classes or ())
+    if foreign:
         raise InputError(
-            f"the class {stranger!r} of {params.test_root} is not among labels.classes; "
+            f"the class {min(foreign)!r} of {params.test_root} is not among labels.classes; "
             "add it there, or take its folder away"
         )
     classes = None if classes is None else frozenset(classes)
     labels, problems = join_labels(answers, finder, classes)
     check_usable(labels, problems, params.file)
-    held = set() if test else hold_out(labels, params.held_out, params.seed)
+    held = set() if test else hold_out(labels, order, params.held_out, params.seed)
     problems += [*missing_picks(order, labels, method), *bad_tests]
     problems.sort(key=lambda problem: PROBLEMS.index(problem.problem))
     rows = [
@@ -183,8 +214,11 @@ def label_pool(
         f"{len(test):,} images of {params.test_root}" if test else f"{len(held):,} held-out labels"
     )
     found = LabelledPicks(labels, problems, rows, tested_on)
-    classes = ", ".join(f"{n} {name}" for name, n in sorted(found.class_counts.items()))
+    counts = ", ".join(f"{n} {name}" for name, n in sorted(found.class_counts.items()))
+    log.info("%d usable labels: %s; the test: %s", len(labels), printable(counts), tested_on)
     kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(p.problem for p in problems).items())
-    log.info("%d usable labels: %s; the test: %s", len(labels), shown(classes), tested_on)
     log.info("reported in report.csv: %s", kinds or "nothing")
+    for problem in problems:
+        if problem.problem == ALIKE:
+            log.warning("%s: %s", ALIKE, printable(problem.detail))
     return found

@@ -7,13 +7,16 @@ from pathlib import Path
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import expanded
 from zeroshot_al.sources.folder import Candidates
-from zeroshot_al.sources.user_files import parse_table, read_text
+from zeroshot_al.sources.spreadsheet import read_table
+from zeroshot_al.sources.user_files import read_text
 
 log = logging.getLogger(__name__)
 
 
 def read_ids(path: str | Path, option: str) -> list[str]:
     """Read ids: the column `id` of a .csv file, else one a line.
+
+    Of a .csv file for `labelled` that has a column `label`, those that have one.
 
     Parameters
     ----------
@@ -28,7 +31,12 @@ def read_ids(path: str | Path, option: str) -> list[str]:
     """
     path = expanded(path)
     if path.suffix.lower() == ".csv":
-        return [row["id"] for row in _read_rows(path, "id", option)]
+        rows = _read_rows(path, "id", option)
+        for number, row in rows.items():
+            if not row["id"]:
+                raise InputError(f"row {number} of {path} has no id; fill it, or remove the row")
+        found = [row for row in rows.values() if row.get("label", "some").strip()]
+        return [row["id"] for row in (found if option == "labelled" else rows.values())]
     # Not str.splitlines, which splits at a dozen characters that a file name may hold.
     lines = (line.removesuffix("\r") for line in read_text(path, f"data.{option}").split("\n"))
     return [line for line in lines if line]
@@ -47,10 +55,10 @@ def read_paths(path: str | Path) -> Candidates:
     """
     path = expanded(path)
     found = Candidates(str(path.parent))
-    for line, row in enumerate(_read_rows(path, "path", "root"), start=1):
-        name = row["path"] if row.get("id") is None else row["id"]
+    for number, row in _read_rows(path, "path", "root").items():
+        name = row.get("id", row["path"])
         if not name:
-            raise InputError(f"image {line} of {path} has no id; fill its columns")
+            raise InputError(f"row {number} of {path} has no id; fill its columns")
         if name in found.files:
             raise InputError(f"the id {name!r} of {path} stands for two images; rename one")
         found.files[name] = row["path"]
@@ -120,11 +128,8 @@ def labelled_ids(
     return found
 
 
-def _read_rows(path: Path, column: str, option: str) -> list[dict[str, str]]:
-    names, rows = parse_table(read_text(path, f"data.{option}"), path)
+def _read_rows(path: Path, column: str, option: str) -> dict[int, dict[str, str]]:
+    names, rows = read_table(path, f"data.{option}")
     if column not in names:
         raise InputError(f"{path} has no column {column!r}; its first line must name it")
-    for number, row in enumerate(rows, start=1):
-        if row[column] is None:
-            raise InputError(f"row {number} of {path} is too short; it must hold a {column}")
     return rows

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zeroshot_al.base.errors import InputError, shown
+from zeroshot_al.base.errors import InputError, printable
 from zeroshot_al.base.files import read_npy
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.sources import duplicates
@@ -100,7 +100,7 @@ def _duplicates(
 def _report(where, candidates: Candidates, rejected, copies: list[Duplicate], excluded) -> None:
     if candidates.skipped:
         kinds = ", ".join(
-            f"{count} {shown(suffix)}" for suffix, count in candidates.skipped.most_common()
+            f"{count} {printable(suffix)}" for suffix, count in candidates.skipped.most_common()
         )
         log.info("%s: other files, not read: %s", where, kinds)
     n_exact = sum(copy.kind == "exact" for copy in copies)

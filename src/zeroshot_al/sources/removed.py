@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zeroshot_al.base.files import read_csv, write_csv
 from zeroshot_al.sources.duplicates import HEADER, Duplicate
-from zeroshot_al.sources.spreadsheet import quote_cell, unquote_cell
+from zeroshot_al.sources.spreadsheet import read_own_table, write_table
 
 REJECTED_HEADER = ("id", "reason")
 
@@ -42,18 +41,13 @@ def write_removed(
     directory: Path, duplicates: Sequence[Duplicate], rejected: Mapping[str, str]
 ) -> None:
     """Write both files into a pool's directory; the reasons of `rejected` by id."""
-    copies = (
-        copy._replace(id=quote_cell(copy.id), duplicate_of=quote_cell(copy.duplicate_of))
-        for copy in duplicates
-    )
-    write_csv(directory / "duplicates.csv", HEADER, copies)
+    write_table(directory / "duplicates.csv", HEADER, duplicates)
     write_rejected(directory, rejected)
 
 
 def write_rejected(directory: Path, rejected: Mapping[str, str]) -> None:
     """Write `rejected.csv` alone, for a source that keeps copies."""
-    rows = ((quote_cell(name), reason) for name, reason in sorted(rejected.items()))
-    write_csv(directory / "rejected.csv", REJECTED_HEADER, rows)
+    write_table(directory / "rejected.csv", REJECTED_HEADER, sorted(rejected.items()))
 
 
 def read_removed(directory: str | Path) -> Removed:
@@ -64,13 +58,13 @@ def read_removed(directory: str | Path) -> Removed:
     InputError
         If one is there and has other columns.
     """
-    duplicates = _read_if_there(Path(directory) / "duplicates.csv", HEADER)
+    duplicates, rejected = (
+        read_own_table(path, header) if path.exists() else []
+        for path, header in (
+            (Path(directory) / "duplicates.csv", HEADER),
+            (Path(directory) / "rejected.csv", REJECTED_HEADER),
+        )
+    )
     copies = [row for row in duplicates if row["kind"] == "exact"]
     near = [row for row in duplicates if row["kind"] != "exact"]
-    return Removed(copies, near, _read_if_there(Path(directory) / "rejected.csv", REJECTED_HEADER))
-
-
-def _read_if_there(path: Path, header: Sequence[str]) -> list[dict[str, str]]:
-    rows = read_csv(path, header) if path.exists() else []
-    columns = [name for name in ("id", "duplicate_of") if name in header]
-    return [row | {name: unquote_cell(row[name] or "") for name in columns} for row in rows]
+    return Removed(copies, near, rejected)

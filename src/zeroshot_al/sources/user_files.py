@@ -1,16 +1,23 @@
-"""Text and tables that a user hands over: what is wrong with them is told in one sentence."""
+"""Text that a user hands over: what is wrong with it is told in one sentence."""
 
-import csv
-import io
+import codecs
+import logging
 import os
+import re
 import stat
 from pathlib import Path
 from typing import BinaryIO
 
 from zeroshot_al.base.errors import InputError
 
+log = logging.getLogger(__name__)
+
 MAX_BYTES = 2**30
 """Of a text file, which is read whole: the labels of some ten million images."""
+
+WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, which are zip files; .xls
+# What no Western text decodes to from Windows-1252: other signs, or three such letters in a row.
+NOT_WESTERN = "[^\0-\x7fÀ-ÿŠšŽžŒœŸ\u2018\u2019\u2013€°²³µ]|[^\0-\x7f]{3}"
 
 
 def open_regular(path: str | os.PathLike) -> BinaryIO:
@@ -36,6 +43,10 @@ def _without_waiting(path: str, flags: int) -> int:
 def read_text(path: Path, option: str) -> str:
     """Read a text file of the user's, with its line ends as they are.
 
+    It is UTF-8, UTF-16 with a byte order mark, or Windows-1252, which Excel's plain CSV is in the
+    West. That is read with a warning, and only if it looks like words with an accent here and
+    there: a text of another code page would come out as other letters.
+
     Parameters
     ----------
     path : Path
@@ -45,7 +56,7 @@ def read_text(path: Path, option: str) -> str:
     Raises
     ------
     InputError
-        If it cannot be read, is larger than `MAX_BYTES`, or is no UTF-8 text.
+        If it cannot be read, is larger than `MAX_BYTES`, or is no such text.
     """
     try:
         with open_regular(path) as file:
@@ -55,42 +66,23 @@ def read_text(path: Path, option: str) -> str:
                     f"{option} {str(path)!r} holds {size:,} bytes, more than {MAX_BYTES:,}; "
                     "part it, or leave out what is not needed"
                 )
-            # -sig: spreadsheets mark UTF-8.
-            text = file.read().decode("utf-8-sig")
+            content = file.read()
     except OSError as error:
         raise InputError(
             f"{option} {str(path)!r} cannot be read ({error.strerror}); change it"
         ) from None
+    if content.startswith(WORKBOOKS):
+        raise InputError(f"{path} is a workbook, not text; save it as CSV UTF-8")
+    try:
+        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        # -sig: spreadsheets mark UTF-8.
+        text = content.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+        text = content.decode("cp1252", errors="replace")
+        if marked or re.search(NOT_WESTERN, text):
+            raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+        word = re.search(r"\w*[^\0-\x7f]\w*", text)[0]
+        log.warning("%s is not UTF-8: read as Windows-1252, such as %r", path, word)
     if "\0" in text:
         raise InputError(f"{path} holds NUL bytes, which no text does; save it as UTF-8")
     return text
-
-
-def parse_table(text: str, path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
-    """Split the text of a CSV into its columns' names and its rows.
-
-    Returns
-    -------
-    list of str
-        The names; empty for an empty text.
-    list of dict
-        Cells by name; None where a row is too short.
-
-    Raises
-    ------
-    InputError
-        If it is no CSV, or names a column twice.
-    """
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        names = list(reader.fieldnames or ())
-        rows = list(reader)
-    except csv.Error as error:
-        line = reader.line_num + 1
-        raise InputError(f"{path} is not CSV near its line {line} ({error})") from None
-    repeated = [name for i, name in enumerate(names) if name and name in names[:i]]
-    if repeated:
-        raise InputError(f"{path} names the column {repeated[0]!r} twice; rename or remove one")
-    return names, rows
