@@ -64,9 +64,7 @@ def join(
     answers = read_answers(params.file)
     finder = IdFinder(ids, read_removed("data/pool"), image_files(data, ids))
     order = [ids[index] for index in chosen.picks]
-    found = label_pool(answers, ids, finder, order, chosen.method, test, bad_tests, params)
-    summary = {"tested_on": found.tested_on, "classes": found.class_counts}
-    return found.rows, found.problems, summary
+    return label_pool(answers, ids, finder, order, chosen.method, test, bad_tests, params)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ class IdFinder:
 
 
 def join_labels(
-    answers: Sequence[Answer], finder: IdFinder, classes: Collection[str] | None
+    answers: Sequence[Answer], finder: IdFinder, classes: Collection[str]
 ) -> tuple[dict[str, str], list[Problem]]:
     """Take the labels on which all who gave one agree.
 
@@ -80,8 +80,8 @@ def join_labels(
     ----------
     answers : sequence of Answer
     finder : IdFinder
-    classes : collection of str, optional
-        Names that a label may have, in any Unicode form; any when left out.
+    classes : collection of str
+        Names that a label may have, in any Unicode form; any when empty.
 
     Returns
     -------
@@ -99,18 +99,17 @@ def join_labels(
             problems.append(found)
         elif answer.labels:
             given.setdefault(found, []).append(answer)
-    composed = {_composed(name): name for name in classes or ()}
+    composed = {_composed(name): name for name in classes}
     labels = {}
     for name, of_image in given.items():
         found = {label for answer in of_image for label in answer.labels}
-        if classes is not None:
-            found = {x if x in classes else composed.get(_composed(x), x) for x in found}
+        found = {x if x in classes else composed.get(_composed(x), x) for x in found}
         places = ", ".join(answer.where for answer in of_image)
         if len(found) > 1:
             problems.append(Problem(name, CONFLICT, f"{places}: {_listed(found)}"))
             continue
         (label,) = found
-        if classes is not None and label not in classes:
+        if classes and label not in classes:
             near = {other for other in classes if _look(other) == _look(label)}
             hint = f"; there is {_listed(near)}" if near else ""
             problems.append(Problem(name, UNKNOWN_CLASS, f"{places}: {label!r}{hint}"))

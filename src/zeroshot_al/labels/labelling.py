@@ -1,7 +1,6 @@
 """Annotators' answers become labels for training and test; what is left out is reported."""
 
 import hashlib
-import itertools
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -40,50 +39,75 @@ class LabelsParams:
     seed: int
 
 
-def check_usable(labels: Mapping[str, str], problems: Sequence[Problem], file: str) -> None:
-    """Check that a classifier can be trained on what is left.
+def label_pool(
+    answers: Sequence[Answer],
+    ids: Sequence[str],
+    finder: IdFinder,
+    order: Sequence[str],
+    method: str,
+    test: Mapping[str, str],
+    bad_tests: Sequence[Problem],
+    params: LabelsParams,
+) -> tuple[list[tuple[str, str, str]], list[Problem], dict]:
+    """Join answers to a pool, and split them into training and test.
+
+    Parameters
+    ----------
+    answers : sequence of Answer
+    ids : sequence of str
+        Of the pool's train images.
+    finder : IdFinder
+    order : sequence of str
+        The ids that were to be labelled, by rank.
+    method : str
+        Whose order that is.
+    test : mapping of str to str
+        Labels of a test folder; empty without one.
+    bad_tests : sequence of Problem
+        What was left out of it.
+    params : LabelsParams
+
+    Returns
+    -------
+    rows : list of tuple
+        Id, split and label: the pool's in its order, then the test folder's.
+    problems : list of Problem
+    summary : dict
+        What the test is, in words, and the usable labels by class.
 
     Raises
     ------
     InputError
-        If no label can be used, or all are of one class.
+        If too few labels can be used, or the test folder has a class that no label may have.
     """
-    if not labels and not problems:
+    classes = frozenset(params.classes or test.values())
+    foreign = set(test.values()) - classes
+    if foreign:
         raise InputError(
-            f"{file} holds no label; a CSV's column, or Label Studio's control, of the labels must "
-            "be named label"
+            f"the class {min(foreign)!r} of {params.test_root} is not among labels.classes; "
+            "add it there, or take its folder away"
         )
-    if not labels:
-        first = problems[0]
-        raise InputError(
-            f"no label in {file} can be used; the first: {first.id!r} {first.problem} "
-            f"({first.detail}); ids are written as in data/annotate/order.csv"
-        )
-    found = set(labels.values())
-    if len(found) == 1:
-        raise InputError(
-            f"all {len(labels)} usable labels in {file} are of the class {found.pop()!r}; "
-            "a classifier needs two classes at least"
-        )
-
-
-def missing_picks(order: Sequence[str], labels: Collection[str], method: str) -> list[Problem]:
-    """List the picks without a label before the last one that has one.
-
-    Parameters
-    ----------
-    order : sequence of str
-        Ids by rank.
-    labels : collection of str
-        Ids that have one.
-    method : str
-    """
-    ranks = [rank for rank, name in enumerate(order) if name in labels]
-    return [
-        Problem(order[rank], MISSING, f"rank {rank} of {method}")
-        for rank in range(max(ranks, default=0))
-        if order[rank] not in labels
+    labels, problems = join_labels(answers, finder, classes)
+    _check_usable(labels, problems, params.file)
+    held = set() if test else hold_out(labels, order, params.held_out, params.seed)
+    tested_on = (
+        f"{len(test):,} images of {params.test_root}" if test else f"{len(held):,} held-out labels"
+    )
+    problems += [*_missing_picks(order, labels, method), *bad_tests]
+    problems.sort(key=lambda problem: PROBLEMS.index(problem.problem))
+    rows = [
+        (name, "test" if name in held else "train", labels[name]) for name in ids if name in labels
     ]
+    rows += [(name, "test", label) for name, label in test.items()]
+    counts = Counter(labels.values())
+    listed = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
+    log.info("%d usable labels: %s; the test: %s", len(labels), printable(listed), tested_on)
+    kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(p.problem for p in problems).items())
+    log.info("reported in report.csv: %s", kinds or "nothing")
+    for problem in problems:
+        if problem.problem == ALIKE:
+            log.warning("%s: %s", ALIKE, printable(problem.detail))
+    return rows, problems, {"tested_on": tested_on, "classes": dict(counts)}
 
 
 def hold_out(
@@ -110,115 +134,51 @@ def hold_out(
 
     References
     ----------
-    The shares of the classes are by the method of Webster and Sainte-Laguë.
+    The classes' shares are by the method of Webster and Sainte-Laguë.
     """
     if not 0 < fraction < 1:
         raise InputError(f"labels.held_out {fraction} must be between 0 and 1; change it")
-    first_of: dict[str, str] = {}
-    for name in itertools.chain(order, sorted(labels)):
+    by_class: dict[str, list[str]] = {}
+    for name in dict.fromkeys((*order, *sorted(labels))):
         if name in labels:
-            first_of.setdefault(labels[name], name)
-    by_hash = sorted(labels, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
-    sizes, n_before = Counter(labels.values()), Counter[str]()
+            by_class.setdefault(labels[name], []).append(name)
     places = {}
-    for name in by_hash:
-        if name != first_of[labels[name]]:
-            places[name] = (n_before[labels[name]] + 0.5) / sizes[labels[name]]
-            n_before[labels[name]] += 1
+    for _, *others in by_class.values():
+        by_hash = sorted((hashlib.sha256(f"{seed} {x}".encode()).digest(), x) for x in others)
+        for number, (digest, name) in enumerate(by_hash):
+            places[name] = ((number + 0.5) / (len(others) + 1), digest)
     if not places:
         raise InputError(
-            f"{len(labels)} labels of {len(sizes)} classes cannot be split into training and test; "
-            "label more images, or give labels.test_root"
+            f"{len(labels)} labels of {len(by_class)} classes cannot be split into training and "
+            "test; label more images, or give labels.test_root"
         )
-    # Stable: the hash decides between equal places.
     return set(sorted(places, key=places.__getitem__)[: max(1, round(fraction * len(labels)))])
 
 
-@dataclass(frozen=True)
-class LabelledPicks:
-    """What the labels come to.
-
-    Parameters
-    ----------
-    labels : dict of str to str
-        By id of the pool.
-    problems : list of Problem
-    rows : list of tuple
-        Id, split and label: the pool's in its order, then the test folder's.
-    tested_on : str
-        What the test is, in words.
-    """
-
-    labels: dict[str, str]
-    problems: list[Problem]
-    rows: list[tuple[str, str, str]]
-    tested_on: str
-
-    @property
-    def class_counts(self) -> dict[str, int]:
-        """Usable labels by class."""
-        return dict(Counter(self.labels.values()))
-
-
-def label_pool(
-    answers: Sequence[Answer],
-    ids: Sequence[str],
-    finder: IdFinder,
-    order: Sequence[str],
-    method: str,
-    test: Mapping[str, str],
-    bad_tests: Sequence[Problem],
-    params: LabelsParams,
-) -> LabelledPicks:
-    """Join answers to a pool, and part them into training and test.
-
-    Parameters
-    ----------
-    answers : sequence of Answer
-    ids : sequence of str
-        Of the pool's train images.
-    finder : IdFinder
-    order : sequence of str
-        The ids that were to be labelled, by rank.
-    method : str
-        Whose order that is.
-    test : mapping of str to str
-        Labels of a test folder; empty without one.
-    bad_tests : sequence of Problem
-        What was left out of it.
-    params : LabelsParams
-
-    Raises
-    ------
-    InputError
-        If too few labels can be used, or the test folder has a class that no label may have.
-    """
-    classes = params.classes or tuple(test.values()) or None
-    foreign = set(test.values()).difference(classes or ())
-    if foreign:
+def _check_usable(labels: Mapping[str, str], problems: Sequence[Problem], file: str) -> None:
+    if not labels and not problems:
         raise InputError(
-            f"the class {min(foreign)!r} of {params.test_root} is not among labels.classes; "
-            "add it there, or take its folder away"
+            f"{file} holds no label; its column, or the control in Label Studio, must be named "
+            "label"
         )
-    classes = None if classes is None else frozenset(classes)
-    labels, problems = join_labels(answers, finder, classes)
-    check_usable(labels, problems, params.file)
-    held = set() if test else hold_out(labels, order, params.held_out, params.seed)
-    problems += [*missing_picks(order, labels, method), *bad_tests]
-    problems.sort(key=lambda problem: PROBLEMS.index(problem.problem))
-    rows = [
-        (name, "test" if name in held else "train", labels[name]) for name in ids if name in labels
+    if not labels:
+        first = problems[0]
+        raise InputError(
+            f"no label in {file} can be used; the first: {first.id!r} {first.problem} "
+            f"({first.detail}); ids are written as in data/annotate/order.csv"
+        )
+    if len(set(labels.values())) == 1:
+        raise InputError(
+            f"all {len(labels)} usable labels in {file} are of the class "
+            f"{min(labels.values())!r}; a classifier needs two classes at least"
+        )
+
+
+def _missing_picks(order: Sequence[str], labels: Collection[str], method: str) -> list[Problem]:
+    """List the picks without a label before the last one that has one."""
+    ranks = [rank for rank, name in enumerate(order) if name in labels]
+    return [
+        Problem(order[rank], MISSING, f"rank {rank} of {method}")
+        for rank in range(max(ranks, default=0))
+        if order[rank] not in labels
     ]
-    rows += [(name, "test", label) for name, label in test.items()]
-    tested_on = (
-        f"{len(test):,} images of {params.test_root}" if test else f"{len(held):,} held-out labels"
-    )
-    found = LabelledPicks(labels, problems, rows, tested_on)
-    counts = ", ".join(f"{n} {name}" for name, n in sorted(found.class_counts.items()))
-    log.info("%d usable labels: %s; the test: %s", len(labels), printable(counts), tested_on)
-    kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(p.problem for p in problems).items())
-    log.info("reported in report.csv: %s", kinds or "nothing")
-    for problem in problems:
-        if problem.problem == ALIKE:
-            log.warning("%s: %s", ALIKE, printable(problem.detail))
-    return found

@@ -73,7 +73,7 @@ def read_table(path: Path, option: str) -> tuple[list[str], dict[int, dict[str, 
         As `read_text`; if it is no CSV, names a column twice, or a row is longer than the names.
     """
     text = read_text(path, option)
-    names, rows, number = [], {}, 1
+    names, rows, number = [], {}, 0
     try:
         hint = re.match(r'"?sep=(.)"?(?:\r\n?|\n)', text, re.IGNORECASE)
         separator = hint[1] if hint else _separator(re.match(r"[^\r\n]*", text)[0])

@@ -16,8 +16,8 @@ MAX_BYTES = 2**30
 """Of a text file, which is read whole: the labels of some ten million images."""
 
 WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, which are zip files; .xls
-# What no Western text decodes to from Windows-1252: other signs, or three such letters in a row.
-NOT_WESTERN = "[^\0-\x7fÀ-ÿŠšŽžŒœŸ\u2018\u2019\u2013€°²³µ]|[^\0-\x7f]{3}"
+# In Windows-1252, other signs than these letters, or three of them in a row, show another encoding.
+NOT_WESTERN = "[^\0-\x7fÀ-ÿ°²³µ]|[^\0-\x7f]{3}"
 
 
 def open_regular(path: str | os.PathLike) -> BinaryIO:
