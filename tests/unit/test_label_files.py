@@ -2,22 +2,20 @@ import json
 
 import pytest
 
-from zeroshot_al.base.errors import InputError
+from refusals import refusal
 from zeroshot_al.labels.label_files import Answer, read_answers
 
 
 def annotation(*choices, cancelled=False, control="label"):
     """One annotation as Label Studio exports it."""
-    result = [
-        {
-            "id": "x",
-            "type": "choices",
-            "from_name": control,
-            "to_name": "image",
-            "value": {"choices": list(choices)},
-        }
-    ]
-    return {"id": 1, "was_cancelled": cancelled, "result": result if choices else []}
+    result = {
+        "id": "x",
+        "type": "choices",
+        "from_name": control,
+        "to_name": "image",
+        "value": {"choices": list(choices)},
+    }
+    return {"id": 1, "was_cancelled": cancelled, "result": [result] if choices else []}
 
 
 def task(name, *annotations):
@@ -38,26 +36,46 @@ def read(tmp_path, content, name="labels.csv"):
     return [(a.name, a.is_path, a.labels) for a in read_answers(write(tmp_path / name, content))]
 
 
-def test_a_csv_of_ids(tmp_path):
-    found = read(tmp_path, '\ufeffid,label,note\r\n"a,1.png",cat,x\r\n\'=b.png,,\r\nc.png, \r\n')
-    assert found == [("a,1.png", False, ("cat",)), ("'=b.png", False, ()), ("c.png", False, ())]
-
-
-def test_a_csv_of_paths_and_one_of_both(tmp_path):
-    assert read(tmp_path, "path,label\n/photos/a.png,cat\n") == [("/photos/a.png", True, ("cat",))]
-    both = "rank,id,path,label\n0,a.png,/x/a.png,cat\n1,,/x/b.png,dog\n"
-    assert read(tmp_path, both) == [("a.png", False, ("cat",)), ("/x/b.png", True, ("dog",))]
-
-
-def test_label_studio_s_csv_is_read_by_image_id(tmp_path):
-    text = "annotation_id,annotator,id,image,image_id,label\n1,1,901,/data/x,a.png,cat\n"
-    assert read(tmp_path, text) == [("a.png", False, ("cat",))]
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            'id,label,note\n"a,1.png",cat,x\n\'=b.png,,\nc.png, \n',
+            [("a,1.png", False, ("cat",)), ("'=b.png", False, ()), ("c.png", False, ())],
+        ),
+        ("path,label\n/photos/a.png,cat\n", [("/photos/a.png", True, ("cat",))]),
+        (
+            "rank,id,path,label\n0,a.png,/x/a.png,cat\n1,,/x/b.png,dog\n",
+            [("a.png", False, ("cat",)), ("/x/b.png", True, ("dog",))],
+        ),
+        (
+            "id;label\na;cat\nb; cat\t\nc;\u00a0cat\u3000\n",
+            [(name, False, ("cat",)) for name in "abc"],
+        ),
+        # Label Studio's own: its `id` is the task's number, and several choices are JSON.
+        (
+            "annotation_id,annotator,id,image,image_id,label\n1,1,901,/data/x,a.png,cat\n",
+            [("a.png", False, ("cat",))],
+        ),
+        (
+            'id,label\na,"{""choices"":[""cat"", ""dog ""]}"\nb,"[""x"", {""choices"":[""ü""]}]"\n',
+            [("a", False, ("cat", "dog")), ("b", False, ("x", "ü"))],
+        ),
+        # What only looks like it is a name.
+        *(
+            (f"id,label\na,{name}\n", [("a", False, (name,))])
+            for name in ("[cat]", "{x}", "[1]", "{}", '{"x": 1}', "[" * 9999)
+        ),
+    ],
+)
+def test_a_csv(tmp_path, text, found):
+    assert read(tmp_path, text) == found
 
 
 def test_label_studio_s_long_json(tmp_path):
     tasks = [
         task("a", annotation("cat")),
-        task("b", annotation("cat"), annotation("dog")),
+        task("b", annotation("cat"), annotation(" dog")),
         task("c", annotation("cat", cancelled=True)),
         task("d"),
         task("e", annotation("cat", "dog")),
@@ -76,18 +94,28 @@ def test_label_studio_s_long_json(tmp_path):
     ]
 
 
+def test_a_control_of_another_name_is_taken_if_it_is_the_only_one(tmp_path):
+    tasks = [task("a", annotation("cat", control="choice")), task("b")]
+    assert read(tmp_path, tasks, "x.json") == [("a", False, ("cat",)), ("b", False, ())]
+    tasks[1]["annotations"].append(annotation("sharp", control="quality"))
+    told = refusal(read_answers, write(tmp_path / "x.json", tasks))
+    assert "holds choices of 'choice', 'quality', and none is named 'label'; export CSV" in told
+
+
 def test_label_studio_s_short_json(tmp_path):
     """Its `id` is the task's number, whatever the data called `id`."""
     common = {"image": "/data/x", "rank": 0, "id": 900, "annotator": 1, "annotation_id": 1}
     tasks = [
-        common | {"image_id": "a", "label": "cat"},
+        common | {"image_id": "a", "label": "cat "},
         common | {"image_id": "b", "label": {"choices": ["cat", "dog"]}},
         common | {"image_id": "c"},
+        common | {"image_id": "d", "label": [{"choices": ["cat"]}, "dog"]},
     ]
     assert read(tmp_path, tasks, "labels.json") == [
         ("a", False, ("cat",)),
         ("b", False, ("cat", "dog")),
         ("c", False, ()),
+        ("d", False, ("cat", "dog")),
     ]
 
 
@@ -102,42 +130,36 @@ def test_what_looks_odd_is_no_harm(tmp_path):
     assert [a.where for a in found] == [f"task {10**30}", "task 2", "task 3"]
 
 
-def test_the_place_is_told(tmp_path):
-    path = write(tmp_path / "x.csv", "id,label\na,cat\nb,dog\n")
-    assert read_answers(path)[1] == Answer("b", False, ("dog",), "row 2")
+def test_the_place_is_given_as_the_tools_count(tmp_path):
+    path = write(tmp_path / "x.csv", "id,label\na,cat\n,\nb,dog\n")
+    assert read_answers(path)[1] == Answer("b", False, ("dog",), "row 4")
     path = write(tmp_path / "x.json", [task("a", annotation("cat"))])
     assert read_answers(path)[0].where == "task 900"
 
 
+NO_EXPORT = "is not as Label Studio exports it"
+
+
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("content", "message"),
     [
-        (
-            "x.csv",
-            "id;label\na;cat\n",
-            "has the columns id;label; it needs label and one of id and",
-        ),
-        ("x.csv", "", "has the columns of no name"),
-        ("x.csv", "name,label\na,cat\n", "has the columns name, label; it needs"),
-        ("x.csv", 'id,label\n"a,cat\n', "is not CSV near its line"),
-        ("x.json", "id,label\n", "is not JSON"),
-        ("x.json", {"a": 1}, "is not a list of tasks"),
-        ("x.json", [{"id": 3, "data": {"image": "x"}}], "task 3 of .* has no image_id; export"),
-        ("x.json", [{"id": 3, "data": "x"}], "task 3 of .* has no image_id; export"),
+        ("", "has the columns of no name; it needs label and one of id and path"),
+        ("name,label\na,cat\n", "has the columns name, label; it needs"),
+        ('id,label\n"a,cat\n', "is not CSV near its row"),
+        ("id,label,label\na,cat,dog\n", "names the column 'label' twice"),
+        ("id,label\na\0,cat\n", "holds NUL bytes"),
+        ({"a": 1}, "is not a list of tasks"),
+        ([{"id": 3, "data": {"image": "x"}}], "has no image_id; export"),
+        ([{"id": 3, "data": "x"}], "task 3 of"),
         # Made to break its reader.
-        ("x.json", "[" * 10**6, "is nested too deeply|is not JSON"),
-        ("x.json", '{"a":' * 10**5 + "1" + "}" * 10**5, "is nested too deeply"),
-        ("x.json", f'[{{"id": 1{"0" * 5000}}}]', "is not JSON .*4300 digits"),
-        (
-            "x.json",
-            '[{"id": 1, "image_id": "a", "label": "x", "label": "y"}]',
-            "'label' stands twice",
-        ),
-        ("x.json", '[{"id": 1, "image_id": "a", "label": "\\ud83d"}]', "holds half of a character"),
-        ("x.json", '[{"id": 1, "image_id": "\\udc00", "label": "x"}]', "holds half of a character"),
-        ("x.json", '[{"id": 1, "image_id": "a\0b"}]', "holds NUL bytes"),
+        ('{"a":' * 10**5 + "1" + "}" * 10**5, "is nested too deeply"),
+        (f'[{{"id": 1{"0" * 5000}}}]', "4300 digits"),
+        ('[{"id": 1, "image_id": "a", "label": "x", "label": "y"}]', "'label' stands twice"),
+        ('[{"id": 1, "image_id": "a", "label": "\\ud83d"}]', "holds half of a character"),
+        ('[{"id": 1, "image_id": "\\udc00", "label": "x"}]', "holds half of a character"),
+        ('[{"id": 1, "image_id": "a\0b"}]', "holds NUL bytes"),
         *(
-            ("x.json", [{"id": 1, "data": {"image_id": "a"}, "annotations": wrong}], "not as Label")
+            ([{"id": 1, "data": {"image_id": "a"}, "annotations": wrong}], NO_EXPORT)
             for wrong in (
                 3,
                 [3],
@@ -145,24 +167,29 @@ def test_the_place_is_told(tmp_path):
                 [{"result": 3}],
                 [{"result": [3]}],
                 [annotation(3)],
+                [annotation("x", control=3)],
+                [annotation("x", control=None)],
                 [{"result": [{"type": "choices", "from_name": "label", "value": 3}]}],
             )
         ),
-        ("x.json", [{"id": 1, "image_id": "a", "label": 3}], "not as Label Studio exports it"),
-        ("x.json", [{"id": 1, "image_id": "a", "label": [["x"]]}], "not as Label Studio"),
-        ("x.csv", "id,label,label\na,cat,dog\n", "names the column 'label' twice"),
-        ("x.csv", "id,label\na\0,cat\n", "holds NUL bytes"),
-        ("x.csv", "id,label\n" + "x" * 10**6, "field larger than field limit"),
+        ([{"id": 1, "image_id": "a", "label": 3}], NO_EXPORT),
+        ([{"id": 1, "image_id": "a", "label": [["x"]]}], NO_EXPORT),
+        ([{"id": 1, "image_id": "a", "label": {"choices": 3}}], NO_EXPORT),
     ],
 )
-def test_a_file_of_another_kind_is_refused(tmp_path, name, content, message):
-    with pytest.raises(InputError, match=message):
-        read_answers(write(tmp_path / name, content))
+def test_a_file_of_another_kind_is_refused(tmp_path, content, message):
+    is_json = not isinstance(content, str) or content.startswith(("[", "{"))
+    path = write(tmp_path / ("x.json" if is_json else "x.csv"), content)
+    assert message in refusal(read_answers, path)
+
+
+@pytest.mark.parametrize("content", ["id,label\n", "[" * 10**6])
+def test_what_is_no_json_is_refused(tmp_path, content):
+    told = refusal(read_answers, write(tmp_path / "x.json", content))
+    assert "is not JSON" in told or "is nested too deeply" in told
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"labels.file .*gone.csv' cannot be read \(No such file"):
-        read_answers(tmp_path / "gone.csv")
-    (tmp_path / "x.csv").write_bytes(b"id,label\n\xff\xfe,cat\n")
-    with pytest.raises(InputError, match="is not UTF-8 text"):
-        read_answers(tmp_path / "x.csv")
+    told = refusal(read_answers, tmp_path / "gone.csv")
+    assert told.startswith("labels.file '")
+    assert "gone.csv' cannot be read (No such file" in told

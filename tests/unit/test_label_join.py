@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ IDS = ("a.png", "b.png", "=c.png", "d/e.png", "'=c.png", "'q.png")
 REMOVED = Removed(
     [{"id": "copy.png", "duplicate_of": "a.png", "kind": "exact", "distance": "0"}],
     [],
-    [{"id": "broken.png", "reason": "the file is empty"}],
+    [{"id": name, "reason": "the file is empty"} for name in ("broken.png", "-broken.png")],
 )
 
 
@@ -24,19 +26,15 @@ def finder(files=None):
     return IdFinder(IDS, REMOVED, files)
 
 
-def join(*answers, classes=None, files=None):
-    labels, problems = join_labels(answers, finder(files), classes)
-    return labels, [(problem.id, problem.problem) for problem in problems]
-
-
-def test_agreed_labels_join():
-    labels, problems = join(answer("a.png", "cat"), answer("d/e.png", "dog"))
-    assert (labels, problems) == ({"a.png": "cat", "d/e.png": "dog"}, [])
-
-
 @pytest.mark.parametrize(
     ("answers", "labels", "problems"),
     [
+        (
+            [answer("a.png", "cat"), answer("d/e.png", "dog")],
+            {"a.png": "cat", "d/e.png": "dog"},
+            [],
+        ),
+        ([answer("a.png", "cafe\u0301")], {"a.png": "caf\u00e9"}, []),
         ([answer("x.png", "cat")], {}, [("x.png", "unknown id")]),
         ([answer("", "cat")], {}, [("", "unknown id")]),
         ([answer("broken.png", "cat")], {}, [("broken.png", "unknown id")]),
@@ -53,13 +51,40 @@ def test_agreed_labels_join():
         ([answer("copy.png", "cat")], {"a.png": "cat"}, []),
     ],
 )
-def test_what_is_wrong_is_told_and_left_out(answers, labels, problems):
-    assert join(*answers, classes={"cat", "dog"}) == (labels, problems)
+def test_what_is_wrong_is_reported_and_left_out(answers, labels, problems):
+    found, reported = join_labels(answers, finder(), {"cat", "dog", "caf\u00e9"})
+    assert found == labels
+    assert [(problem.id, problem.problem) for problem in reported] == problems
 
 
-def test_a_rejected_file_s_reason_is_told():
-    found = finder().find(answer("broken.png", "cat"))
-    assert found == Problem("broken.png", "unknown id", "row 1: the file is empty")
+@pytest.mark.parametrize(
+    ("names", "detail"),
+    [
+        (("Cat", "cat", "cat"), "'Cat' and 'cat': [1, 2] labels"),
+        (("1", "1.0"), "'1' and '1.0': [1, 1] labels"),
+        (("1,50", "1.5", "01.5"), "'01.5' and '1,50' and '1.5': [1, 1, 1] labels"),
+        (("STRASSE", "straße"), "'STRASSE' and 'straße': [1, 1] labels"),
+        (("big  cat", "big cat"), "'big  cat' and 'big cat': [1, 1] labels"),
+        (("e\u0301", "\u00e9"), r"'e\u0301' and '\xe9': [1, 1] labels"),
+        (("a", "b", "1", "10"), None),
+    ],
+)
+def test_classes_that_look_alike_are_reported_and_kept(names, detail):
+    answers = [answer(name, label) for name, label in zip(IDS, names, strict=False)]
+    labels, problems = join_labels(answers, finder(), ())
+    assert tuple(labels.values()) == names
+    assert problems == ([] if detail is None else [Problem("", "similar classes", detail)])
+
+
+def test_an_unknown_class_that_looks_like_another_names_it():
+    _, problems = join_labels([answer("a.png", "Cat")], finder(), {"cat", "CAT", "dog"})
+    assert problems == [Problem("a.png", "unknown class", "row 1: 'Cat'; there is 'CAT' or 'cat'")]
+
+
+def test_a_rejected_file_s_reason_is_reported():
+    for name in ("broken.png", "'-broken.png"):
+        found = finder().find(answer(name, "cat"))
+        assert found == Problem(name, "unknown id", "row 1: the file is empty")
 
 
 def test_ids_are_taken_as_they_are_and_as_order_csv_writes_them():
@@ -71,6 +96,19 @@ def test_ids_are_taken_as_they_are_and_as_order_csv_writes_them():
     assert finder().find(answer("'=c.png")).problem == "unknown id"
     # No form of b.png: order.csv would not quote it.
     assert finder().find(answer("'b.png")).problem == "unknown id"
+
+
+def test_names_that_macos_decomposes_are_found(tmp_path):
+    names = {form: unicodedata.normalize(form, "dé/ü 한.png") for form in ("NFC", "NFD")}
+    for ours, theirs in (("NFC", "NFD"), ("NFD", "NFC")):
+        ids = (names[ours], "a.png")
+        files = ImageFiles(tmp_path, {name: str(tmp_path / name) for name in ids})
+        found = IdFinder(ids, Removed([], [], []), files)
+        assert found.find(answer(names[theirs])) == names[ours]
+        assert found.find(answer(names[theirs], is_path=True)) == names[ours]
+    both = IdFinder(tuple(names.values()), Removed([], [], []), None)
+    assert [both.find(answer(name)) for name in names.values()] == list(names.values())
+    assert "stands for two images" in both.find(answer(f" {names['NFC']}")).detail
 
 
 def test_paths_are_absolute_or_relative_to_the_folder(tmp_path):
@@ -86,7 +124,7 @@ def test_paths_are_absolute_or_relative_to_the_folder(tmp_path):
     ):
         assert finder(files).find(answer(name, is_path=True)) == "d/e.png"
     assert finder(files).find(answer(str(real / "copy.png"), is_path=True)) == "a.png"
-    for name in (
+    for name in (  # unknown
         "e.png",
         str(tmp_path / "a.png"),
         "../a.png",
@@ -109,19 +147,19 @@ def test_paths_are_absolute_or_relative_to_the_folder(tmp_path):
     )
 )
 def test_nothing_is_guessed(given_answers):
-    """Every label used was given to that image, by all who gave one; every other one is told."""
+    """Every label used was given to that image, by all who gave one; the others are reported."""
     answers = [
         Answer(name, False, tuple(filter(None, labels)), f"row {row}")
         for row, (name, labels) in enumerate(given_answers)
     ]
     labels, problems = join_labels(answers, finder(), {"cat", "dog"})
-    told = {problem.id for problem in problems if problem.problem != "repeated"}
+    reported = {problem.id for problem in problems if problem.problem != "repeated"}
     for one in answers:
         found = finder().find(one)
         if isinstance(found, Problem):
-            assert one.name in told
+            assert one.name in reported
         elif one.labels:
-            assert (found in labels) != (found in told)
+            assert (found in labels) != (found in reported)
             if found in labels:
                 assert set(one.labels) == {labels[found]}
     assert set(labels.values()) <= {"cat", "dog"}

@@ -27,9 +27,9 @@ def test_a_csv_holds_any_id(tmp_path):
     [
         ("ids.csv", "path\na\n", "has no column 'id'; its first line must name it"),
         ("ids.csv", "", "has no column 'id'"),
-        ("ids.csv", "n,id\n1\n", "row 1 of"),
-        ("ids.csv", 'id\n"a"b\n', "is not CSV near its line 2"),
-        ("ids.txt", b"\xff\xfe\n", "is not UTF-8 text; save it as UTF-8"),
+        ("ids.csv", "n,id\n1\n", "row 2 of"),
+        ("ids.csv", 'id\n"a"b\n', "is not CSV near its row 2"),
+        ("ids.txt", b"\x80\n", "is not UTF-8 text; save it as UTF-8"),
     ],
 )
 def test_a_file_that_does_not_serve_is_told(tmp_path, name, content, told):
@@ -54,12 +54,18 @@ def test_paths_are_relative_to_the_csv_or_absolute(tmp_path):
     [
         ("id,path\nx,a.png\nx,b.png\n", "the id 'x' of"),
         ("path\na.png\na.png\n", "the id 'a.png' of"),
-        ("id,path\n,a.png\n", "image 1 of"),
+        ("id,path\n,a.png\n", "row 2 of"),
         ("file\na.png\n", "has no column 'path'"),
     ],
 )
 def test_paths_without_distinct_ids_are_told(tmp_path, rows, told):
     assert told in refusal(read_paths, write(tmp_path / "a.csv", rows))
+
+
+@pytest.mark.parametrize(("option", "found"), [("labelled", ["a"]), ("exclude", ["a", "b", "c"])])
+def test_of_a_half_filled_table_only_rows_with_a_label_are_labelled(tmp_path, option, found):
+    path = write(tmp_path / "order.csv", "id,label\na,cat\nb,\nc, \n,\n")
+    assert read_ids(path, option) == found
 
 
 def test_excluded_ids_that_are_not_there_are_only_warned_of(tmp_path, caplog):

@@ -10,8 +10,7 @@ from zeroshot_al.base.errors import InputError, printable
 from zeroshot_al.base.files import expanded
 from zeroshot_al.sources import user_files
 from zeroshot_al.sources.folder import list_folder
-from zeroshot_al.sources.spreadsheet import quote_cell, unquote_cell
-from zeroshot_al.sources.user_files import open_regular, parse_table, read_text
+from zeroshot_al.sources.user_files import open_regular, read_text
 
 
 def test_a_home_is_found_and_an_unknown_user_is_a_name(monkeypatch):
@@ -25,17 +24,6 @@ def test_a_home_is_found_and_an_unknown_user_is_a_name(monkeypatch):
 def test_a_text_keeps_its_line_ends_and_loses_its_mark(tmp_path):
     (tmp_path / "a.txt").write_bytes("\ufeffa\r\nb\rü\n".encode())
     assert read_text(tmp_path / "a.txt", "labels.file") == "a\r\nb\rü\n"
-
-
-def test_what_is_no_text_is_refused(tmp_path):
-    path = tmp_path / "a.txt"
-    for content, told in (
-        (b"a\0b", "holds NUL bytes"),
-        (b"\xff\xfe", "is not UTF-8 text"),
-        ("id\n".encode("utf-16-le"), "holds NUL bytes"),
-    ):
-        path.write_bytes(content)
-        assert told in refusal(read_text, path, "labels.file")
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
@@ -55,25 +43,6 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path):
         with pytest.raises(OSError, match="not a regular file"):
             open_regular(path)
     assert "(Is a directory)" in refusal(read_text, tmp_path, "labels.file")
-
-
-def test_one_endless_line_is_no_csv(tmp_path):
-    told = refusal(parse_table, "id,label\n" + "x" * 10**6, tmp_path)
-    assert "is not CSV near its line" in told
-    assert "field larger than field limit" in told
-
-
-def test_a_column_named_twice_is_refused(tmp_path):
-    assert "names the column 'label' twice" in refusal(
-        parse_table, "id,label,label\na,cat,dog\n", tmp_path
-    )
-    assert parse_table("id,,\na,b,c\n", tmp_path)[0] == ["id", "", ""]
-
-
-@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@", "\tx", "\rx", "\nx", "'x", "''", "\uff1d"])
-def test_cells_that_a_spreadsheet_would_run_are_quoted(text):
-    assert quote_cell(text) == f"'{text}"
-    assert unquote_cell(quote_cell(text)) == text
 
 
 def test_an_error_is_one_line_and_drives_no_terminal():

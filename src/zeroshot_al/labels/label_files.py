@@ -166,10 +166,11 @@ def _choose_control(names: set[str], path: Path) -> str:
 
 def _labels(value: object) -> list[str]:
     """Labels that a value stands for: a text, an object with such choices, or a list of these."""
-    labels = []
+    labels: list = []
     for item in value if isinstance(value, list) else [value]:
-        choices = item.get("choices") if isinstance(item, dict) else item
-        labels += choices if isinstance(choices, list) else [] if choices is None else [choices]
+        choices = item.get("choices") if isinstance(item, dict) else [item]
+        labels += choices if isinstance(choices, list) else [choices]
+    labels = [label for label in labels if label is not None]
     if not all(isinstance(label, str) for label in labels):
         raise TypeError("labels are texts")
     return [label.strip() for label in labels if label.strip()]
