@@ -1,7 +1,14 @@
+import codecs
 import csv
+import html
 import json
+import os
+import re
 import shutil
+import subprocess
+import zipfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -21,6 +28,7 @@ from zeroshot_al.sources.spreadsheet import unquote_cell
 ROOT = Path(__file__).parents[2]
 N_TRAIN, BUDGET = 40, 25
 HOSTILE = ["=cmd().png", "<script>alert(1)</script>.png", "a b/été & co.jpg", "'-1.png"]
+HOSTILE += ["cafe\u0301.png", '-rf "$x".png', "日本/\\n.png", "two\nlines.png"]
 FILES = {"order.csv", "list.txt", "label_studio.json", "label_studio_config.xml"}
 FILES |= {"manifest.jsonl", "fiftyone.json", "gallery.html"}
 
@@ -78,7 +86,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def read_order_csv(path):
-    with open(path, newline="", encoding="utf-8") as file:
+    assert path.read_bytes().startswith(codecs.BOM_UTF8)
+    with open(path, newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
@@ -225,6 +234,41 @@ def test_a_csv_of_paths_names_the_files_and_their_common_folder(folder):
     assert all(Path(row["path"]) == photos / unquote_cell(row["id"]) for row in rows)
     tasks = json.loads((root / "data/annotate/label_studio.json").read_text(encoding="utf-8"))
     assert all("?d=my%20photos/" in task["data"]["image"] for task in tasks)
+
+
+@pytest.mark.skipif(not Path("/proc/self/root").exists(), reason="no second way to a file")
+def test_images_on_two_mounts_are_two_storages_of_label_studio(folder):
+    root, photos = folder
+    ids = [row["id"] for row in read_csv(root / "data/pool/index.csv", ("id", "split", "label"))]
+    tops = ["/proc/self/root", ""]
+    rows = [(name, f"{tops[i % 2]}{photos}/{name}") for i, name in enumerate(ids)]
+    write_csv(root / "photos.csv", ("id", "path"), rows)
+    set_params(root, data={"source": "csv", "root": str(root / "photos.csv")})
+    annotate.main()
+    tasks = json.loads((root / "data/annotate/label_studio.json").read_text(encoding="utf-8"))
+    found = {unquote(task["data"]["image"].partition("?d=")[2]) for task in tasks}
+    assert found <= {path.removeprefix("/") for _, path in rows}
+    page = (root / "data/annotate/gallery.html").read_text(encoding="utf-8")
+    assert "DOCUMENT_ROOT=/\n" in page
+    storages = page.split("with each of these paths; do not sync them:")[1].split(".</li>")[0]
+    assert set(storages.split()) == {f"<code>/{top}</code>" for top in ("proc", photos.parts[1])}
+
+
+def test_the_gallery_s_archive_holds_the_names_of_cvat_s_manifest(folder):
+    root, photos = folder
+    set_params(root, budget=N_TRAIN, data={"source": "folder", "root": str(photos)})
+    annotate.main()
+    page = html.unescape((root / "data/annotate/gallery.html").read_text(encoding="utf-8"))
+    command = re.search(r"<code>(python3 -c .*?)\ncvat-cli", page, re.DOTALL)[1]
+    os.utime(photos / HOSTILE[0], (0, 0))  # zip knows no year before 1980
+    subprocess.run(["sh", "-c", command], check=True, env=os.environ | {"LC_ALL": "C"})
+    lines = (root / "data/annotate/manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    names = [line["name"] + line["extension"] for line in map(json.loads, lines[2:])]
+    with zipfile.ZipFile(root / "picks.zip") as archive:
+        assert archive.namelist() == names
+        assert all(archive.read(name) == (photos / name).read_bytes() for name in names)
+        plain = [info.filename for info in archive.infolist() if not info.flag_bits & 0x800]
+    assert plain == [name for name in names if name.isascii()]
 
 
 def test_two_runs_write_the_same_bytes(workspace):

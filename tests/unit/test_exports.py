@@ -1,10 +1,13 @@
+import csv
 import json
 import math
+import unicodedata
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from zeroshot_al.base.files import read_csv, write_csv
+from unit.test_spreadsheet import BIG_ENDIAN, save
+from zeroshot_al.base.files import read_csv
 from zeroshot_al.gallery.exports import (
     LABEL_CONFIG,
     ORDER_HEADER,
@@ -15,7 +18,10 @@ from zeroshot_al.gallery.exports import (
     order_rows,
     plain_list,
 )
-from zeroshot_al.sources.spreadsheet import quote_cell, unquote_cell
+from zeroshot_al.labels.label_files import read_answers
+from zeroshot_al.labels.label_join import IdFinder
+from zeroshot_al.sources.removed import Removed
+from zeroshot_al.sources.spreadsheet import STARTS_A_FORMULA, unquote_cell, write_table
 
 # In an order that no sorting gives.
 NAMES = [
@@ -52,6 +58,7 @@ NAMES = [
     "no-extension",
     "dots.in.name.tar.png",
     ".hidden.png",
+    "cafe\u0301.png",
     "a/first.jpg",
 ]
 
@@ -75,14 +82,14 @@ def make_picks(names=NAMES):
 
 
 def test_order_csv_gives_every_id_back_and_runs_nothing(tmp_path):
-    write_csv(tmp_path / "order.csv", ORDER_HEADER, order_rows(make_picks()))
+    write_table(tmp_path / "order.csv", ORDER_HEADER, order_rows(make_picks()))
     rows = read_csv(tmp_path / "order.csv", ORDER_HEADER)
     assert [int(row["rank"]) for row in rows] == list(range(len(NAMES)))
     assert [unquote_cell(row["id"]) for row in rows] == NAMES
     assert [row["path"] for row in rows] == [f"/photos/{name}" for name in NAMES]
     for row in rows:
         for column, cell in row.items():
-            assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d")), column
+            assert not cell.startswith(STARTS_A_FORMULA), column
     assert rows[0]["radius"] == "inf"
     assert rows[0]["nearest_earlier"] == ""
     assert float(rows[4]["radius"]) == 0.25
@@ -91,10 +98,22 @@ def test_order_csv_gives_every_id_back_and_runs_nothing(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_quotes_come_off_again(name):
-    assert unquote_cell(quote_cell(name)) == name
-    assert unquote_cell(quote_cell(quote_cell(name))) == quote_cell(name)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", BIG_ENDIAN, "cp1252"])
+def test_every_id_comes_back_however_order_csv_is_saved(tmp_path, encoding, separator, form):
+    names = NAMES
+    if encoding == "cp1252":
+        names = [name for name in NAMES if name.isascii()] + ["\u00fcn\u00ef.webp"]
+    write_table(tmp_path / "order.csv", ORDER_HEADER, order_rows(make_picks(names)))
+    with open(tmp_path / "order.csv", newline="", encoding="utf-8-sig") as file:
+        header, *rows = csv.reader(file)
+    rows = [[*header, "label"], *([*row, "\u00fc"] for row in rows)]
+    if encoding != "cp1252":
+        rows = [[unicodedata.normalize(form, cell) for cell in row] for row in rows]
+    answers = read_answers(save(tmp_path / "labels.csv", rows, encoding, separator))
+    finder = IdFinder(names, Removed([], [], []), None)
+    assert [finder.find(answer) for answer in answers] == names
 
 
 def test_the_plain_list_holds_one_name_a_line():
@@ -106,6 +125,8 @@ def test_the_plain_list_holds_one_name_a_line():
 
 
 def test_label_studio_gets_the_file_s_address_and_the_rank():
+    root = label_studio_tasks(make_picks(["mnt/a b.png"]), "")
+    assert root[0]["data"]["image"] == "/data/local-files/?d=mnt/a%20b.png"
     tasks = json.loads(json.dumps(label_studio_tasks(make_picks(), "my photos"), allow_nan=False))
     assert [task["data"]["rank"] for task in tasks] == list(range(len(NAMES)))
     for task, name in zip(tasks, NAMES, strict=True):

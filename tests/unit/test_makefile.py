@@ -37,6 +37,11 @@ HOSTILE = [
     "/%",
     "-rf",
     "/'$(touch evil)'",
+    # What YAML could take for something else than text.
+    *("no", "yes", "on", "12:30", "1:2:3", "1e-05", "3e5", "007", "0x1f", "1_000", "2024-05-01"),
+    *("true", "null", "~", ".inf", "=", "<<", "!a", "&a", "*a"),
+    "- a",
+    "[1, 2]",
 ]
 
 

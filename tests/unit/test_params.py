@@ -224,20 +224,22 @@ def test_ranks_are_read_apart_from_the_experiment(write, top, message):
     assert load_experiment(path) == Experiment("demo", 20, (10, 20), (0, 1))
 
 
+NUMBERS = ["1e-05", "3e-05", "5e-05", "0.00001", "0.00003", "1.5e-7", "1E-5", "1e+30", ".5", "5."]
+NUMBERS += ["2", "0", "-0.0", "0.1", "5e-324", *(f"-1e{n}" for n in range(-308, 309, 28))]
+# What YAML 1.1 has other ideas of.
+WORDS = ["yes", "no", "on", "Off", "y", "n", "12:30", "1:2:3", "2024-05-01"]
+QUOTED = [*NUMBERS, "007", "0o17", "0x1f", "1_000", "true", "False", "null", "~", "", " a ", ".inf"]
+QUOTED += [".nan", "-", "- a", "?", ": ", "a: b", "#", "a #b", "&a", "*a", "!a", "%a", "@a", "`a`"]
+QUOTED += ["<<", "=", "{a: 1}", "[1, 2]", "|", ">", '"a"', "日本", "---", "x" * 300]
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        *((f"lr={text}", float(text)) for text in ("1e-05", "3e-05", "0.00001", "1e30")),
-        ("lr=2", 2.0),
-        ("n_steps=12", 12),
-        ("n_steps=-1", -1),
-        *((f"root={text}", text) for text in ("yes", "no", "on", "Off", "y", "12:30", "1:2:3")),
-        ("root=2024-05-01", "2024-05-01"),
-        ("root='1e-05'", "1e-05"),
-        ("root='007'", "007"),
-        ("root='true'", "true"),
-        ("root='null'", "null"),
-        ("root='~'", "~"),
+        *((f"lr={text}", float(text)) for text in NUMBERS),
+        *((f"n_steps={count}", count) for count in (12, -1, 0, 123456789, 2**31, 2**63, 10**25)),
+        *((f"root={text}", text) for text in WORDS),
+        *((f"root='{text}'", text) for text in (*WORDS, *QUOTED)),
         ("root=null", None),
         ('root="/my photos, of \'24/a: b #c"', "/my photos, of '24/a: b #c"),
         ('names=["yes","no"]', ("yes", "no")),
