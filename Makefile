@@ -39,16 +39,18 @@ demo: .venv/installed  ## the whole pipeline on scikit-learn's digits, minutes, 
 	dvc exp run --temp --name demo $(DEMO)
 	python scripts/show_results.py --experiment demo
 
+# Forced, because DVC does not watch what lies outside of the project.
+FORCED := dvc exp run --force --single-item
+
 annotate: .venv/installed  ## which BUDGET of the images in ROOT to label first
-	dvc exp run -S profile=folder \
+	$(FORCED) -S profile=folder \
 	    -S budget=$(or $(call number,$(BUDGET)),$(error BUDGET must be a number, such as 500)) \
-	    -S $(call path,profiles.folder.data.root,ROOT) $(SET) annotate
-	@echo "Look at data/annotate/gallery.html; it tells how to import the picks into a labelling tool."
+	    -S $(call path,profiles.folder.data.root,ROOT) $(SET) download
+	dvc exp run annotate
+	@echo "Look at data/annotate/gallery.html; it says how to import the picks into a labelling tool."
 
 train: .venv/installed  ## a classifier on the labels of those images, in the file LABELS
-	@# Forced, because DVC does not watch a file outside of the project.
-	dvc exp run --force --single-item -S $(call path,profiles.folder.labels.file,LABELS) \
-	    $(SET) labels
+	$(FORCED) -S $(call path,profiles.folder.labels.file,LABELS) $(SET) labels
 	dvc exp run "train_budget@$$(sed -n 's/^budget: //p' params.yaml)"
 
 test: .venv/installed-dev lint  ## all tests, on 2 cores in minutes

@@ -47,7 +47,7 @@ HOSTILE = [
 
 @pytest.fixture
 def make(tmp_path):
-    """Return a function that runs make, and returns dvc's arguments and what was told."""
+    """Return a function that runs make, and returns dvc's arguments and the messages."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "params.yaml").write_text("budget: 7\n")
     (tmp_path / ".venv").mkdir()
@@ -90,11 +90,12 @@ def as_dvc_reads(option, tmp_path):
 
 @pytest.mark.parametrize("path", HOSTILE)
 def test_a_path_arrives_as_it_was_typed(make, tmp_path, path):
-    calls, _ = make("annotate", f"ROOT={path}", "BUDGET=500")
-    ((*options, option, target),) = calls
-    assert options == ["exp", "run", "-S", "profile=folder", "-S", "budget=500", "-S"]
-    assert target == "annotate"
-    assert as_dvc_reads(option, tmp_path) == path
+    (first, second), _ = make("annotate", f"ROOT={path}", "BUDGET=500", "SET=-S 'a=b c'")
+    assert first[:4] == ["exp", "run", "--force", "--single-item"]
+    assert first[4:9] == ["-S", "profile=folder", "-S", "budget=500", "-S"]
+    assert as_dvc_reads(first[9], tmp_path) == path
+    assert first[10:] == ["-S", "a=b c", "download"]
+    assert second == ["exp", "run", "annotate"]
 
 
 def test_labels_do_likewise(make, tmp_path):
@@ -108,8 +109,8 @@ def test_labels_do_likewise(make, tmp_path):
 
 @pytest.mark.parametrize("path", ["/a\ntouch evil", "/a'\ntouch evil\n'", "/a\\b", "/${b}", "/a\\"])
 def test_what_dvc_cannot_carry_is_refused(make, path):
-    _, told = make("annotate", f"ROOT={path}", "BUDGET=500")
-    assert "ROOT holds a line break, a backslash or ${, which DVC's -S cannot carry" in told
+    _, message = make("annotate", f"ROOT={path}", "BUDGET=500")
+    assert "ROOT holds a line break, a backslash or ${, which DVC's -S cannot carry" in message
 
 
 def test_what_is_missing_is_named(make):
