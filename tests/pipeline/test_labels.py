@@ -71,15 +71,20 @@ def stage(project, *command):
 
 
 def label(project, root, class_of, n_labels, path):
-    """Fill in the column `label` of order.csv, as an annotator with a spreadsheet would."""
-    with open(project.root / "data/annotate/order.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*rows[0], "label"])
-        writer.writeheader()
-        for row in rows[:n_labels]:
-            writer.writerow(row | {"label": class_of[row["id"]]})
+    """Fill in the column `label` of order.csv."""
+    with open(project.root / "data/annotate/order.csv", newline="", encoding="utf-8-sig") as file:
+        rows = [row | {"label": class_of[row["id"]]} for row in csv.DictReader(file)][:n_labels]
+    save(path, rows)
     project.set_params({"profiles.folder.labels.file": str(path)})
+    return rows
+
+
+def save(path, rows):
+    """Save a table as Excel does where numbers have a decimal comma."""
+    with open(path, "w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.DictWriter(file, rows[0], delimiter=";")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def metrics(project, budget):
@@ -89,13 +94,13 @@ def metrics(project, budget):
 def test_labels_of_all_picks_train_a_classifier(annotated, tmp_path):
     project = annotated[0].copy(tmp_path / "project")
     label(project, *annotated[1:], BUDGET, tmp_path / "labels.csv")
-    told = stage(project, "labels")
-    assert "40 usable labels: " in told
-    assert "the test: 8 held-out labels" in told
-    assert "report.csv: nothing" in told
-    told = stage(project, "train_budget", str(BUDGET))
-    assert "trained on 32 labels, tested on 8 held-out labels" in told
-    assert f"of the first {BUDGET} picks of data/orders/moco.csv have a label; not trained" in told
+    log = stage(project, "labels")
+    assert "40 usable labels: " in log
+    assert "the test: 8 held-out labels" in log
+    assert "report.csv: nothing" in log
+    log = stage(project, "train_budget", str(BUDGET))
+    assert "trained on 32 labels, tested on 8 held-out labels" in log
+    assert f"of the first {BUDGET} picks of data/orders/moco.csv have a label; not trained" in log
     found = metrics(project, BUDGET)
     assert found["moco"] == []
     (run,) = found["simclr"]
@@ -106,29 +111,13 @@ def test_labels_of_all_picks_train_a_classifier(annotated, tmp_path):
 def test_a_test_folder_and_labels_with_every_problem(annotated, tmp_path):
     project = annotated[0].copy(tmp_path / "project")
     table = tmp_path / "labels.csv"
-    label(project, *annotated[1:], 30, table)
-    rows = read_csv(
-        table,
-        [
-            "rank",
-            "id",
-            "path",
-            "radius",
-            "nearest_earlier",
-            "duplicate_group",
-            "outlier_score",
-            "label",
-        ],
-    )
+    rows = label(project, *annotated[1:], 30, table)
     order = [row["id"] for row in rows]
     rows[3]["label"] = ""
     rows[5]["label"] = "green"
-    rows += [rows[0], rows[1] | {"label": {"red": "blue", "blue": "red"}[rows[1]["label"]]}]
-    rows += [rows[0] | {"id": "gone.png"}]
-    with open(table, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "label"])
-        writer.writerows((row["id"], row["label"]) for row in rows)
+    other = {"red": "blue", "blue": "red"}[rows[1]["label"]]
+    rows += [rows[0], rows[1] | {"label": other}, rows[0] | {"id": "gone.png"}]
+    save(table, [{"path": row["id"], "label": row["label"]} for row in rows])
     tests = tmp_path / "tests"
     make_photos(tests, 20, seed=1, by_class=True)
     project.set_params({"profiles.folder.labels.test_root": str(tests)})
@@ -143,14 +132,14 @@ def test_a_test_folder_and_labels_with_every_problem(annotated, tmp_path):
         (order[3], "missing"),
         (order[5], "missing"),
     ]
-    told = stage(project, "train_budget", str(BUDGET))
-    assert f"27 of the first {BUDGET} picks of data/orders/simclr.csv have a label" in told
-    assert "rank 1 is the first without" in told
+    log = stage(project, "train_budget", str(BUDGET))
+    assert f"27 of the first {BUDGET} picks of data/orders/simclr.csv have a label" in log
+    assert "rank 1 is the first without" in log
     assert metrics(project, BUDGET) == {"moco": [], "simclr": []}
     label(project, *annotated[1:], 30, table)
     stage(project, "labels")
-    told = stage(project, "train_budget", "30")
-    assert f"trained on 30 labels, tested on 20 images of {tests}" in told
+    log = stage(project, "train_budget", "30")
+    assert f"trained on 30 labels, tested on 20 images of {tests}" in log
     assert metrics(project, 30)["simclr"][0]["tested_on"] == f"20 images of {tests}"
 
 

@@ -50,7 +50,7 @@ def snapshot(root):
 
 
 def rows_of(project, name):
-    with open(project.root / "data/pool" / name, newline="", encoding="utf-8") as file:
+    with open(project.root / "data/pool" / name, newline="", encoding="utf-8-sig") as file:
         return list(csv.reader(file))
 
 

@@ -63,8 +63,14 @@ def test_only_picks_that_are_all_labelled_are_trained_on(tmp_path, caplog):
     # An order that ends before the budget.
     assert first_picks(pool, [0, 1, 2], 9, "order") is None
     assert "3 of the first 9 picks of order have a label; not trained, rank 3" in caplog.messages[1]
-    assert first_picks(pool, [1, 2], 1, "order") is None
-    assert "all picks of order are held out" in caplog.messages[2]
+    # Of one class, or all held out.
+    for budget, picks in ((2, [0, 4]), (3, [0, 1, 4]), (1, [1])):
+        assert first_picks(pool, picks, budget, "order") is None
+        n_training = sum(pick != 1 for pick in picks)
+        assert caplog.messages.pop() == (
+            f"budget {budget}: the {n_training} training labels of order are not of two classes; "
+            "not trained"
+        )
 
 
 def test_a_labelled_pool_is_itself(tmp_path):

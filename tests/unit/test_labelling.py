@@ -47,9 +47,12 @@ def test_a_test_folder_takes_its_place():
     assert len(rows) == 22
 
 
-def test_the_test_folder_s_names_are_the_classes():
+def test_the_test_folder_s_names_are_the_classes(caplog):
     options = {"test": {"cat/1.png": "cat"}, "test_root": "/tests"}
     assert label(classes=("cat", "dog"), **options)[2]["classes"] == HALF
+    assert not caplog.messages
+    label(test=dict(enumerate(("cat", "dog", "owl", "cow"))), test_root="/tests")
+    assert caplog.messages == ["tested without a label to train on: cow, owl"]
     told = refusal(label, **options)
     assert "all 10 usable labels in x.csv are of the class 'cat'" in told
     told = refusal(label, classes=("dog",), **options)

@@ -107,6 +107,9 @@ def label_pool(
     for problem in problems:
         if problem.problem == ALIKE:
             log.warning("%s: %s", ALIKE, printable(problem.detail))
+    untrained = ", ".join(sorted(set(test.values()) - set(counts)))
+    if untrained:
+        log.warning("tested without a label to train on: %s", printable(untrained))
     return rows, problems, {"tested_on": tested_on, "classes": dict(counts)}
 
 
