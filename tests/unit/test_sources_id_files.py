@@ -73,6 +73,16 @@ def test_excluded_ids_that_are_not_there_are_only_warned_of(tmp_path, caplog):
     assert without_excluded(["a", "b"], str(path)) == {"a"}
     assert "1 of 2 excluded ids are not there, the first 'z'" in caplog.text
     assert without_excluded(["a", "b"], None) == set()
+    told = refusal(without_excluded, ["x"], str(path))
+    assert "none of the 2 excluded ids in" in told
+    assert "the first 'a'; write ids as in data/pool/index.csv" in told
+
+
+def test_ids_are_taken_as_our_own_tables_write_them(tmp_path):
+    path = str(write(tmp_path / "order.csv", "id\n'-1.png\n'=b\ncafe\u0301\n'-bad\n"))
+    assert without_excluded(["-1.png", "=b", "c"], path) == {"-1.png", "=b"}
+    arguments = (["-1.png", "caf\u00e9", "c", "d"], {"=b": "c"}, {"-bad": "the file is empty"})
+    assert labelled_ids(path, *arguments) == ("-1.png", "c", "caf\u00e9")
 
 
 def test_labelled_ids_are_those_of_the_pool(tmp_path, caplog):

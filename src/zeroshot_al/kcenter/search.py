@@ -23,7 +23,7 @@ FAN_OUT = 4  # how many times larger a pool is than the pool inside it
 
 # How good a point is as the next pick: its squared distance, then the smaller sample.
 Merit = tuple[float, float]
-NOBODY: Merit = (-1.0, 1.0)  # beaten by every point but the selected ones
+NO_POINT: Merit = (-1.0, 1.0)  # beaten by every point but the selected ones
 
 
 class Search:
@@ -64,7 +64,7 @@ class Search:
         """Pick from all points until the order is full."""
         pool = (self.bounds >= 0).nonzero()[:, 0]
         self.refresh(pool)
-        self.exhaust(pool, NOBODY)
+        self.exhaust(pool, NO_POINT)
 
     def exhaust(self, pool: Tensor, bar: Merit) -> None:
         """Pick from the pool for as long as its best point beats `bar`, the best one outside."""
@@ -124,7 +124,7 @@ class Search:
 
     def survey(self, inner: Tensor, rest: Tensor) -> tuple[Merit, Merit, int]:
         """The best point of each pool over all ranks, and how many there are in the first."""
-        answer = self.bounds.new_tensor([*NOBODY, len(inner), *NOBODY, len(rest)]).view(2, 3)
+        answer = self.bounds.new_tensor([*NO_POINT, len(inner), *NO_POINT, len(rest)]).view(2, 3)
         for pool, best in zip((inner, rest), answer, strict=True):
             if len(pool):
                 values = self.bounds[pool]

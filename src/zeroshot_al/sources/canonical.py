@@ -51,7 +51,7 @@ def pixel_digests(images: np.ndarray) -> np.ndarray:
     return digests
 
 
-def canonical_rows(
+def canonical_order(
     digests: np.ndarray,
     splits: Sequence[str],
     labels: Sequence[str],
@@ -91,11 +91,11 @@ def canonical_rows(
 
 
 def canonical_pool(raw: RawImages) -> Pool:
-    """Bring images into the order of `canonical_rows`, with ids made from their pixels.
+    """Bring images into the order of `canonical_order`, with ids made from their pixels.
 
     `raw.images` is reordered in place, because a second copy of a large pool may not fit in memory.
     """
-    order, ids = canonical_rows(pixel_digests(raw.images), raw.splits, raw.labels)
+    order, ids = canonical_order(pixel_digests(raw.images), raw.splits, raw.labels)
     reorder_rows(raw.images, order.tolist())
     splits, labels = (tuple(values[i] for i in order) for values in (raw.splits, raw.labels))
     return Pool(raw.images, ids, splits, labels)
@@ -112,7 +112,7 @@ def fingerprint(digests: np.ndarray, splits: Sequence[str], labels: Sequence[str
         In any order, but that of `digests`.
     """
     total = hashlib.sha256()
-    for i in canonical_rows(digests, splits, labels)[0]:
+    for i in canonical_order(digests, splits, labels)[0]:
         total.update(f"{splits[i]} {digests[i].tobytes().hex()} {labels[i]}\n".encode())
     return total.hexdigest()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import expanded, read_npy
 from zeroshot_al.base.pool import SPLITS, Pool
-from zeroshot_al.sources.canonical import canonical_rows
+from zeroshot_al.sources.canonical import canonical_order
 from zeroshot_al.sources.folder import NOT_UTF8, leads_out, passed_over, printable
 from zeroshot_al.sources.ingest import Ingested
 from zeroshot_al.sources.npy_rows import keep_rows
@@ -139,7 +139,7 @@ def pool_in_place(
     out : Path
         The array; is changed.
     names : sequence of str, optional
-        As for `canonical_rows`, one for each file of the listing.
+        As for `canonical_order`, one for each file of the listing.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def pool_in_place(
     rows = found.good
     splits, labels = ([values[i] for i in rows] for values in (listing.splits, listing.labels))
     names = names and [names[i] for i in rows]
-    order, ids = canonical_rows(found.digests[rows], splits, labels, names)
+    order, ids = canonical_order(found.digests[rows], splits, labels, names)
     keep_rows(out, rows[order])
     splits, labels = (tuple(values[i] for i in order) for values in (splits, labels))
     return Pool(read_npy(out, memory_map=True), ids, splits, labels)

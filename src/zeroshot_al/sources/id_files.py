@@ -7,7 +7,7 @@ from pathlib import Path
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import expanded
 from zeroshot_al.sources.folder import Candidates
-from zeroshot_al.sources.spreadsheet import read_table
+from zeroshot_al.sources.spreadsheet import IdLookup, read_table
 from zeroshot_al.sources.user_files import read_text
 
 log = logging.getLogger(__name__)
@@ -66,19 +66,29 @@ def read_paths(path: str | Path) -> Candidates:
 
 
 def without_excluded(ids: Collection[str], path: str | None) -> set[str]:
-    """Return the ids that the file of excluded ids names and that are there."""
+    """Return the ids that the file of excluded ids names and that are there.
+
+    Raises
+    ------
+    InputError
+        As `read_ids`, or if none is there.
+    """
     if path is None:
         return set()
-    wanted = set(read_ids(path, "exclude"))
-    unknown = wanted.difference(ids)
+    found, unknown = _look_up(read_ids(path, "exclude"), {name: name for name in ids})
+    if unknown and not found:
+        raise InputError(
+            f"none of the {len(unknown)} excluded ids in {path} is there, the first "
+            f"{unknown[0]!r}; write ids as in data/pool/index.csv, or set data.exclude to null"
+        )
     if unknown:
         log.warning(
             "%d of %d excluded ids are not there, the first %r",
             len(unknown),
-            len(wanted),
+            len(found) + len(unknown),
             min(unknown),
         )
-    return wanted - unknown
+    return set(found)
 
 
 def labelled_ids(
@@ -104,15 +114,15 @@ def labelled_ids(
     """
     if path is None:
         return ()
-    wanted = dict.fromkeys(kept_for.get(name, name) for name in read_ids(path, "labelled"))
     kept = set(kept)
-    missing = [name for name in wanted if name not in kept]
-    unknown = [name for name in missing if name not in gone]
+    known = {name: name for name in (*gone, *kept)} | dict(kept_for)
+    wanted, unknown = _look_up(read_ids(path, "labelled"), known)
     if unknown:
         raise InputError(
-            f"{len(unknown)} of {len(wanted)} labelled ids in {path} are unknown, the first "
-            f"{unknown[0]!r}; ids are written as in data/pool/index.csv"
+            f"{len(unknown)} of {len(wanted) + len(unknown)} labelled ids in {path} are unknown, "
+            f"the first {unknown[0]!r}; ids are written as in data/pool/index.csv"
         )
+    missing = [name for name in wanted if name not in kept]
     if missing:
         log.warning(
             "%d labelled ids are not in the pool, the first %r: %s",
@@ -126,6 +136,14 @@ def labelled_ids(
             f"all {len(kept)} images are labelled already in {path}; nothing is left to order"
         )
     return found
+
+
+def _look_up(names: list[str], known: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Return what the names stand for, once each, and the names that stand for nothing or two."""
+    lookup = IdLookup(known)
+    found = {name: lookup.find(name) for name in dict.fromkeys(names)}
+    ids = dict.fromkeys(next(iter(meant)) for meant in found.values() if len(meant) == 1)
+    return list(ids), [name for name, meant in found.items() if len(meant) != 1]
 
 
 def _read_rows(path: Path, column: str, option: str) -> dict[int, dict[str, str]]:
