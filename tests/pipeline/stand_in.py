@@ -2,7 +2,7 @@
 
 `python` is found first as the stand-in: it writes each of a stage's outs as a hash of its data and
 params, so that a change spreads as far as it does through the scripts. It appends the name of what
-it ran to the file $RAN.
+it ran to the file $RAN. $IMAGES stands for what lies in the user's folder, which DVC does not see.
 """
 
 import json
@@ -20,7 +20,7 @@ here = pathlib.Path(__file__).parent
 script, *arguments = sys.argv[1:]
 stage = json.loads((here / "stages.json").read_text())[script]
 params = YAML(typ="safe", pure=True).load(pathlib.Path("params.yaml"))
-content = repr([script, arguments])
+content = repr([script, arguments, script == "src/download.py" and os.environ.get("IMAGES")])
 for path in stage["params"]:
     value = params
     for key in path.split("."):

@@ -22,10 +22,10 @@ class Runner:
         self.project = project
         self.log = log
 
-    def ran(self, *command: str) -> set[str]:
+    def ran(self, *command: str, program: str = "dvc", **env: str) -> set[str]:
         """Run DVC and return the stages whose commands ran."""
         self.log.unlink(missing_ok=True)
-        self.project.run("dvc", *command, RAN=str(self.log))
+        self.project.run(program, *command, RAN=str(self.log), **env)
         lines = self.log.read_text().split() if self.log.exists() else []
         assert len(lines) == len(set(lines)), lines
         return set(lines)
@@ -80,6 +80,19 @@ def test_a_budget_outside_the_list_is_trained_as_well(runner):
 def test_a_param_before_the_orders_spares_what_does_not_use_them(runner, changed, stages):
     ran = runner.ran("exp", "run", "-S", changed)
     assert ran == stages | TRAINED | BY_BUDGET
+
+
+def test_make_annotate_sees_that_the_folder_changed(runner):
+    (runner.project.root / ".venv").mkdir()
+    (runner.project.root / ".venv/installed").touch()
+    annotate = ("annotate", "ROOT=photos", "BUDGET=500", "BIN=")
+    before_picks = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"}
+    for images, stages in (
+        ("10 photos", before_picks | {"annotate"}),
+        ("10 photos", {"download"}),
+        ("11 photos", before_picks | {"annotate"}),
+    ):
+        assert runner.ran(*annotate, program="make", IMAGES=images) == stages
 
 
 def test_a_classifier_param_leaves_pretraining_alone(runner):

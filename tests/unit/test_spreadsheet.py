@@ -52,12 +52,13 @@ def test_the_first_line_can_name_the_separator(tmp_path, hint):
 
 
 def test_blank_rows_and_columns_are_left_out_and_the_others_keep_their_numbers(tmp_path):
-    rows = [["id ", " label", "", ""], ["a", "cat", "", ""], *[["", " ", "", ""]] * 800, [], ["b"]]
-    names, found = read_table(save(tmp_path / "a.csv", rows), "labels.file")
+    blank = [[], *[["", " ", "", ""]] * 800]
+    rows = [[], ["id ", " label", "", ""], ["a", "cat", "", ""], *blank, ["b"]]
+    names, found = read_table(save(tmp_path / "a.csv", rows, separator=";"), "labels.file")
     assert names == ["id", "label", "", ""]
     assert {n: (row["id"], row["label"]) for n, row in found.items()} == {
-        2: ("a", "cat"),
-        804: ("b", ""),
+        3: ("a", "cat"),
+        805: ("b", ""),
     }
 
 

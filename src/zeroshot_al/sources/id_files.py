@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 
 
 def read_ids(path: str | Path, option: str) -> list[str]:
-    """Read ids: the column `id` of a .csv file, else one a line.
+    """Read ids: the column `id` of a .csv or .tsv file, else one a line.
 
-    Of a .csv file for `labelled` that has a column `label`, those that have one.
+    For `labelled`, of a table that has a column `label`, those that have one.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def read_ids(path: str | Path, option: str) -> list[str]:
         If the file is missing, is no UTF-8 text, or is a CSV without that column.
     """
     path = expanded(path)
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in (".csv", ".tsv"):
         rows = _read_rows(path, "id", option)
         for number, row in rows.items():
             if not row["id"]:

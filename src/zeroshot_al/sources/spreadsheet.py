@@ -76,12 +76,14 @@ def read_table(path: Path, option: str) -> tuple[list[str], dict[int, dict[str, 
     names, rows, number = [], {}, 0
     try:
         hint = re.match(r'"?sep=(.)"?(?:\r\n?|\n)', text, re.IGNORECASE)
-        separator = hint[1] if hint else _separator(re.match(r"[^\r\n]*", text)[0])
+        separator = hint[1] if hint else _separator(re.search(r"[^\r\n]+|\Z", text)[0])
         file = io.StringIO(text[hint.end() :] if hint else text, newline="")
         for number, cells in enumerate(csv.reader(file, delimiter=separator, strict=True), start=1):
-            if number == 1:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not names:
                 names = [name.strip() for name in cells]
-            elif any(cell.strip() for cell in cells):
+            else:
                 cells += [""] * (len(names) - len(cells))
                 if any(cell.strip() for cell in cells[len(names) :]):
                     raise InputError(
