@@ -7,6 +7,7 @@ label-studio-sdk 2.1.2 writes them.
 """
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,23 +70,24 @@ def _from_csv(path: Path) -> list[Answer]:
             "id and path; rename them"
         )
     answers = []
+    labels_of = cache(_labels_of_cell)  # few differ
     for number, row in rows.items():
         column = next((column for column in columns if row[column]), columns[0])
-        labels = tuple(_labels_of_cell(row[CONTROL]))
+        labels = labels_of(row[CONTROL])
         answers.append(Answer(row[column], column == "path", labels, f"row {number}"))
     return answers
 
 
-def _labels_of_cell(cell: str) -> list[str]:
+def _labels_of_cell(cell: str) -> tuple[str, ...]:
     """Read a label; Label Studio writes several of one image as JSON."""
     if cell.startswith(("{", "[")):
         try:
             value = json.loads(cell)
             if isinstance(value, list) or "choices" in value:
-                return _labels(value)
+                return tuple(_labels(value))
         except (ValueError, TypeError, AttributeError, RecursionError):
             pass  # a name like any other
-    return _labels(cell)
+    return tuple(_labels(cell))
 
 
 def _from_json(path: Path) -> list[Answer]:

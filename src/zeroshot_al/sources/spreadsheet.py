@@ -12,6 +12,7 @@ OWASP, "CSV Injection".
 
 import csv
 import io
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -79,18 +80,17 @@ def read_table(path: Path, option: str) -> tuple[list[str], dict[int, dict[str, 
         separator = hint[1] if hint else _separator(re.search(r"[^\r\n]+|\Z", text)[0])
         file = io.StringIO(text[hint.end() :] if hint else text, newline="")
         for number, cells in enumerate(csv.reader(file, delimiter=separator, strict=True), start=1):
-            if not any(cell.strip() for cell in cells):
+            if not "".join(cells).strip():
                 continue
             if not names:
                 names = [name.strip() for name in cells]
             else:
-                cells += [""] * (len(names) - len(cells))
-                if any(cell.strip() for cell in cells[len(names) :]):
+                if "".join(cells[len(names) :]).strip():
                     raise InputError(
                         f"row {number} of {path} has {len(cells)} cells for {len(names)} columns; "
                         f"put double quotes around a text that holds {separator!r}"
                     )
-                rows[number] = dict(zip(names, cells, strict=False))
+                rows[number] = dict(itertools.zip_longest(names, cells[: len(names)], fillvalue=""))
     except csv.Error as error:
         raise InputError(f"{path} is not CSV near its row {number + 1} ({error})") from None
     repeated = [name for i, name in enumerate(names) if name and name in names[:i]]
