@@ -1,6 +1,6 @@
-import codecs
 import csv
 import html
+import io
 import json
 import os
 import re
@@ -85,10 +85,29 @@ def folder(tmp_path, monkeypatch):
     return work, photos
 
 
-def read_order_csv(path):
-    assert path.read_bytes().startswith(codecs.BOM_UTF8)
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        return list(csv.DictReader(file))
+def read(name):
+    """Read a text, or the rows of order.csv, out of the workspace's data/annotate."""
+    text = Path("data/annotate", name).read_text(encoding="utf-8")
+    if name != "order.csv":
+        return text
+    assert text.startswith("\ufeff")
+    return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
+
+
+def addresses():
+    """Where Label Studio looks for each pick."""
+    tasks = json.loads(read("label_studio.json"))
+    return [unquote(task["data"]["image"].partition("?d=")[2]) for task in tasks]
+
+
+def list_photos(root, photos, ways=("",)):
+    """Give the photos as a CSV of paths, by several ways in turn; return the paths."""
+    ids = [row["id"] for row in read_csv(root / "data/pool/index.csv", ("id", "split", "label"))]
+    rows = [(name, f"{ways[i % len(ways)]}{photos}/{name}") for i, name in enumerate(ids)]
+    write_csv(root / "photos.csv", ("id", "path"), rows)
+    set_params(root, data={"source": "csv", "root": str(root / "photos.csv")})
+    annotate.main()
+    return [path for _, path in rows]
 
 
 def test_a_pool_without_files_gets_its_picks_as_images(workspace):
@@ -96,7 +115,7 @@ def test_a_pool_without_files_gets_its_picks_as_images(workspace):
     annotate.main()
     out = root / "data/annotate"
     assert {path.name for path in out.iterdir()} == FILES | {"images"}
-    rows = read_order_csv(out / "order.csv")
+    rows = read("order.csv")
     assert [row["id"] for row in rows] == order[:BUDGET]
     # The names sort as the ranks do, and hold what the pool holds.
     names = sorted(path.name for path in (out / "images").iterdir())
@@ -105,9 +124,8 @@ def test_a_pool_without_files_gets_its_picks_as_images(workspace):
     for row in rows[:5]:
         pixels = np.asarray(Image.open(out / row["path"]))
         assert (pixels == pool_images[int(row["id"][-3:])]).all()
-    tasks = json.loads((out / "label_studio.json").read_text(encoding="utf-8"))
-    assert tasks[0]["data"]["image"] == f"/data/local-files/?d=annotate/images/{names[0]}"
-    assert (out / "list.txt").read_text().split() == [row["path"] for row in rows]
+    assert addresses()[0] == f"annotate/images/{names[0]}"
+    assert read("list.txt").split() == [row["path"] for row in rows]
 
 
 def test_images_are_written_only_when_asked_for(workspace):
@@ -115,10 +133,10 @@ def test_images_are_written_only_when_asked_for(workspace):
     set_params(root, write_images=False)
     annotate.main()
     assert {path.name for path in (root / "data/annotate").iterdir()} == FILES
-    rows = read_order_csv(root / "data/annotate/order.csv")
+    rows = read("order.csv")
     assert {row["path"] for row in rows} == {""}
-    assert (root / "data/annotate/list.txt").read_text().split() == order[:BUDGET]
-    assert "no files of their own" in (root / "data/annotate/gallery.html").read_text()
+    assert read("list.txt").split() == order[:BUDGET]
+    assert "no files of their own" in read("gallery.html")
 
 
 def test_a_folder_s_own_files_are_named_and_measured(folder):
@@ -131,21 +149,21 @@ def test_a_folder_s_own_files_are_named_and_measured(folder):
     annotate.main()
     out = root / "data/annotate"
     assert {path.name for path in out.iterdir()} == FILES
-    rows = read_order_csv(out / "order.csv")
+    rows = read("order.csv")
     ids = [unquote_cell(row["id"]) for row in rows]
     assert set(HOSTILE) <= set(ids)
     assert all(Path(row["path"]) == photos / name for row, name in zip(rows, ids, strict=True))
-    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()[2:]]
+    lines = [json.loads(line) for line in read("manifest.jsonl").splitlines()[2:]]
     size_of = {line["name"] + line["extension"]: (line["width"], line["height"]) for line in lines}
     assert list(size_of) == ids
     assert size_of[HOSTILE[0]] == (60, 40)
     assert size_of[HOSTILE[2]] == (20, 30)
-    page = (out / "gallery.html").read_text(encoding="utf-8")
+    page = read("gallery.html")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;.png" in page
     assert "<script>alert" not in page
 
 
-def test_duplicates_rejected_and_labelled_images_are_told(workspace):
+def test_duplicates_rejected_and_labelled_images_are_reported(workspace):
     root, order = workspace
     labelled = order[BUDGET:][:2]
     kept = order[3]
@@ -157,13 +175,13 @@ def test_duplicates_rejected_and_labelled_images_are_told(workspace):
     write_csv(root / "data/pool/rejected.csv", ["id", "reason"], [("<b>broken", "no image")])
     write_csv(root / "data/pool/labelled.csv", ["id"], [(name,) for name in labelled])
     annotate.main()
-    rows = read_order_csv(root / "data/annotate/order.csv")
+    rows = read("order.csv")
     assert [row["duplicate_group"] for row in rows] == [
         kept if row["id"] == kept else "" for row in rows
     ]
     # With something labelled before, the first pick has an earlier neighbour too.
     assert rows[0]["nearest_earlier"] in labelled
-    page = (root / "data/annotate/gallery.html").read_text(encoding="utf-8")
+    page = read("gallery.html")
     assert "<b>1</b><span>duplicates removed" in page
     assert "Duplicates: 1, of 1 kept" in page
     assert "Near-duplicates: 1</h3>" in page
@@ -224,45 +242,32 @@ def test_a_file_that_is_gone_is_named(folder):
 
 
 def test_a_csv_of_paths_names_the_files_and_their_common_folder(folder):
-    root, photos = folder
-    ids = [row["id"] for row in read_csv(root / "data/pool/index.csv", ("id", "split", "label"))]
-    table = root / "photos.csv"
-    write_csv(table, ("id", "path"), [(name, photos / name) for name in ids])
-    set_params(root, data={"source": "csv", "root": str(table)})
-    annotate.main()
-    rows = read_order_csv(root / "data/annotate/order.csv")
-    assert all(Path(row["path"]) == photos / unquote_cell(row["id"]) for row in rows)
-    tasks = json.loads((root / "data/annotate/label_studio.json").read_text(encoding="utf-8"))
-    assert all("?d=my%20photos/" in task["data"]["image"] for task in tasks)
+    list_photos(*folder)
+    assert all(
+        Path(row["path"]) == folder[1] / unquote_cell(row["id"]) for row in read("order.csv")
+    )
+    assert all(address.startswith("my photos/") for address in addresses())
 
 
 @pytest.mark.skipif(not Path("/proc/self/root").exists(), reason="no second way to a file")
 def test_images_on_two_mounts_are_two_storages_of_label_studio(folder):
-    root, photos = folder
-    ids = [row["id"] for row in read_csv(root / "data/pool/index.csv", ("id", "split", "label"))]
-    tops = ["/proc/self/root", ""]
-    rows = [(name, f"{tops[i % 2]}{photos}/{name}") for i, name in enumerate(ids)]
-    write_csv(root / "photos.csv", ("id", "path"), rows)
-    set_params(root, data={"source": "csv", "root": str(root / "photos.csv")})
-    annotate.main()
-    tasks = json.loads((root / "data/annotate/label_studio.json").read_text(encoding="utf-8"))
-    found = {unquote(task["data"]["image"].partition("?d=")[2]) for task in tasks}
-    assert found <= {path.removeprefix("/") for _, path in rows}
-    page = (root / "data/annotate/gallery.html").read_text(encoding="utf-8")
+    paths = list_photos(*folder, ways=("/proc/self/root", ""))
+    assert set(addresses()) <= {path.removeprefix("/") for path in paths}
+    page = read("gallery.html")
     assert "DOCUMENT_ROOT=/\n" in page
     storages = page.split("with each of these paths; do not sync them:")[1].split(".</li>")[0]
-    assert set(storages.split()) == {f"<code>/{top}</code>" for top in ("proc", photos.parts[1])}
+    assert set(storages.split()) == {f"<code>/{path.split('/')[1]}</code>" for path in paths}
 
 
 def test_the_gallery_s_archive_holds_the_names_of_cvat_s_manifest(folder):
     root, photos = folder
     set_params(root, budget=N_TRAIN, data={"source": "folder", "root": str(photos)})
     annotate.main()
-    page = html.unescape((root / "data/annotate/gallery.html").read_text(encoding="utf-8"))
+    page = html.unescape(read("gallery.html"))
     command = re.search(r"<code>(python3 -c .*?)\ncvat-cli", page, re.DOTALL)[1]
     os.utime(photos / HOSTILE[0], (0, 0))  # zip knows no year before 1980
     subprocess.run(["sh", "-c", command], check=True, env=os.environ | {"LC_ALL": "C"})
-    lines = (root / "data/annotate/manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = read("manifest.jsonl").splitlines()
     names = [line["name"] + line["extension"] for line in map(json.loads, lines[2:])]
     with zipfile.ZipFile(root / "picks.zip") as archive:
         assert archive.namelist() == names
@@ -286,7 +291,7 @@ def test_the_smallest_and_the_largest_budget(workspace, budget):
     root, order = workspace
     set_params(root, budget=budget)
     annotate.main()
-    rows = read_order_csv(root / "data/annotate/order.csv")
+    rows = read("order.csv")
     assert [row["id"] for row in rows] == order[:budget]
 
 
