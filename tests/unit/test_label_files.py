@@ -98,8 +98,8 @@ def test_a_control_of_another_name_is_taken_if_it_is_the_only_one(tmp_path):
     tasks = [task("a", annotation("cat", control="choice")), task("b")]
     assert read(tmp_path, tasks, "x.json") == [("a", False, ("cat",)), ("b", False, ())]
     tasks[1]["annotations"].append(annotation("sharp", control="quality"))
-    told = refusal(read_answers, write(tmp_path / "x.json", tasks))
-    assert "holds choices of 'choice', 'quality', and none is named 'label'; export CSV" in told
+    message = refusal(read_answers, write(tmp_path / "x.json", tasks))
+    assert "holds choices of 'choice', 'quality', and none is named 'label'; export CSV" in message
 
 
 def test_label_studio_s_short_json(tmp_path):
@@ -185,11 +185,11 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content, message):
 
 @pytest.mark.parametrize("content", ["id,label\n", "[" * 10**6])
 def test_what_is_no_json_is_refused(tmp_path, content):
-    told = refusal(read_answers, write(tmp_path / "x.json", content))
-    assert "is not JSON" in told or "is nested too deeply" in told
+    message = refusal(read_answers, write(tmp_path / "x.json", content))
+    assert "is not JSON" in message or "is nested too deeply" in message
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
-    told = refusal(read_answers, tmp_path / "gone.csv")
-    assert told.startswith("labels.file '")
-    assert "gone.csv' cannot be read (No such file" in told
+    message = refusal(read_answers, tmp_path / "gone.csv")
+    assert message.startswith("labels.file '")
+    assert "gone.csv' cannot be read (No such file" in message

@@ -53,10 +53,10 @@ def test_the_test_folder_s_names_are_the_classes(caplog):
     assert not caplog.messages
     label(test=dict(enumerate(("cat", "dog", "owl", "cow"))), test_root="/tests")
     assert caplog.messages == ["tested without a label to train on: cow, owl"]
-    told = refusal(label, **options)
-    assert "all 10 usable labels in x.csv are of the class 'cat'" in told
-    told = refusal(label, classes=("dog",), **options)
-    assert "class 'cat' of /tests is not among labels.classes" in told
+    message = refusal(label, **options)
+    assert "all 10 usable labels in x.csv are of the class 'cat'" in message
+    message = refusal(label, classes=("dog",), **options)
+    assert "class 'cat' of /tests is not among labels.classes" in message
 
 
 def test_gaps_before_the_last_label_are_missing():

@@ -1,4 +1,4 @@
-"""Text that a user hands over: what is wrong with it is told in one sentence."""
+"""Text that a user hands over: what is wrong with it is said in one sentence."""
 
 import codecs
 import logging
@@ -13,7 +13,7 @@ from zeroshot_al.base.errors import InputError
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 2**30
-"""Of a text file, which is read whole: the labels of some ten million images."""
+"""Of a text file, which is read at once: the labels of some ten million images."""
 
 WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, which are zip files; .xls
 # In Windows-1252, other signs than these letters, or three of them in a row, show another encoding.
