@@ -70,7 +70,7 @@ def test_a_wide_resnet_has_the_classifier_s_body():
         (("resnet-9", -1.0), "width -1.0 of resnet-9 must be above 0"),
         (("resnet-9", float("nan")), "width nan of resnet-9 must be above 0"),
         (("wide-resnet-27", 1), "depth 27 is not 6n"),
-        (("resnet-9", 1.0, " "), "weights are empty; give MODEL, MODEL:FILE or null"),
+        (("resnet-9", 1.0, " "), "weights are empty; give MODEL, MODEL:FILE, FILE.onnx or null"),
     ],
 )
 def test_params_that_name_no_encoder_are_refused(values, message):
