@@ -60,9 +60,10 @@ class BruteForce:
 @pytest.fixture(params=["pairs", "products", "both"])
 def state(request, monkeypatch):
     """Pairs from the start on, never, or after some picks; small tiles and first tries."""
-    pairs = {"pairs": 10**6, "products": -1, "both": 20}
-    monkeypatch.setattr(search, "PAIRS_PER_POINT", pairs[request.param])
+    pairs = {"pairs": 10**6, "products": -1, "both": 5000}[request.param]
+    monkeypatch.setattr(search, "most_pairs", lambda *sizes: pairs)
     monkeypatch.setattr(search, "CHUNK", 3)
+    monkeypatch.setattr(search, "MANY", 50)
     monkeypatch.setattr(products, "TILE", dict.fromkeys(products.TILE, 70))
 
 
@@ -127,8 +128,8 @@ class TestProperties:
     def test_states_agree(self, monkeypatch):
         points = clustered(900)
         orders = []
-        for pairs in (10**6, 30, -1):
-            monkeypatch.setattr(search, "PAIRS_PER_POINT", pairs)
+        for pairs in (10**6, 27_000, -1):
+            monkeypatch.setattr(search, "most_pairs", lambda *sizes, pairs=pairs: pairs)
             orders.append(coverage_order(points, 300).order.tolist())
         assert orders[0] == orders[1] == orders[2]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from zeroshot_al.coverage.pairs import MARGIN, NARROW, fixed_point
 from zeroshot_al.kcenter.distances import squared_distances
 
-TILE = {"cpu": 1024, "cuda": 4096}  # rows and columns of a product
+TILE = {"cpu": 512, "cuda": 4096}  # rows and columns of a product
 NOISE = 2.0**-22  # of the largest gain that there can be: what float32 sums may be off
 MOST = 0.7  # of the targets: from here on, all of them are as fast
 DRIFT = 64  # how far differences may lower a gain until it is summed again
@@ -99,12 +99,13 @@ class Products:
             for first in range(start, len(self.points), self.tile):
                 columns = slice(first, first + self.tile)
                 kernel = self._kernel(self.points[rows], self.points[columns])
-                raised = self.buffers[1][: kernel.numel()].view_as(kernel)
-                torch.sub(kernel, self.covered[columns], out=raised)
-                gains[rows] += raised.relu_() @ self.scaled_weights[columns]
+                better = self.buffers[1][: kernel.numel()].view_as(kernel)
+                torch.maximum(kernel, self.covered[columns], out=better)
+                gains[rows] += better @ self.scaled_weights[columns]
                 if first > start:
-                    kernel.sub_(self.covered[rows, None]).relu_()
-                    gains[columns] += self.scaled_weights[rows] @ kernel
+                    torch.maximum(kernel, self.covered[rows, None], out=better)
+                    gains[columns] += self.scaled_weights[rows] @ better
+        gains -= self._coverage()
         self.last = gains.cpu().numpy()
         self.whole = self.last.copy()
         self.seen[:] = len(self.history)
@@ -155,12 +156,16 @@ class Products:
     def _sum(self, rows: np.ndarray) -> None:
         """Gains over all targets."""
         for left, part in self._parts(rows, self.tile):
-            gains = 0.0
+            gains = -self._coverage()
             for columns in self._tiles(len(self.weights), len(left)):
                 kernel = self._kernel(left, self.target_points[columns])
-                raised = kernel.sub_(self.covered[columns]).relu_()
-                gains += (raised @ self.scaled_weights[columns]).double()
+                better = torch.maximum(kernel, self.covered[columns], out=kernel)
+                gains = gains + (better @ self.scaled_weights[columns]).double()
             self.last[part] = self.whole[part] = gains.cpu().numpy()
+
+    def _coverage(self) -> Tensor:
+        """What the picks cover, float64 of no dimension."""
+        return self.covered.double() @ self.scaled_weights.double()
 
     def _lower(self, rows: np.ndarray, columns: Tensor, old: Tensor, states: np.ndarray) -> None:
         """Lower gains by what targets (`columns`) were covered since; `old` of `states` before."""

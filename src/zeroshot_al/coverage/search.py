@@ -19,7 +19,9 @@ from zeroshot_al.coverage.pairs import Pairs
 from zeroshot_al.coverage.products import Products
 from zeroshot_al.kcenter.distances import reference_arithmetic
 
-PAIRS_PER_POINT = 512  # pairs kept in memory: 8 bytes each
+PAIRS = 1 << 26  # kept in memory, 8 bytes each,
+PAIRS_PER_POINT = 128  # or so many a point in a large pool,
+SHARE = 32  # but no more than one pair in so many: products are as fast
 CHECK_EVERY = 16  # picks, between two estimates of how many pairs are left
 CHUNK = 64  # points whose gains are brought up to date first
 MANY = 1024  # points brought up to date until it may be all
@@ -112,13 +114,18 @@ class Search:
                 self.state.rescale(median)
             if isinstance(self.state, Pairs):
                 self.state.drop()
-        if self.n_picks % CHECK_EVERY == 0:
+        if self.n_picks in (4, 8) or self.n_picks % CHECK_EVERY == 0:
             self._shrink()
 
     def _shrink(self) -> None:
         """Go on with pairs alone once they are few enough to keep."""
-        if isinstance(self.state, Products):
-            n_pairs = self.state.n_pairs()
-            if n_pairs <= PAIRS_PER_POINT * len(self.rows):
-                points, targets = self.state.points, self.state.target_points
-                self.state = Pairs(points, targets, self.nearest.copy(), self.weights, self.sigma)
+        products, most = self.state, most_pairs(len(self.rows), len(self.targets))
+        if isinstance(products, Products) and products.n_pairs() <= most:
+            self.bounds += products.noise
+            rows = (products.points, products.target_points)
+            self.state = Pairs(*rows, self.nearest.copy(), self.weights, self.sigma)
+
+
+def most_pairs(n_samples: int, n_targets: int) -> int:
+    """How many pairs of points a search keeps in memory."""
+    return min(max(PAIRS, PAIRS_PER_POINT * n_samples), n_samples * n_targets // SHARE)
