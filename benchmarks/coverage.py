@@ -60,14 +60,15 @@ def measure(size: str, n_dims: int, ways: list[str], peers_python: str | None) -
     n_samples, n_select, n_targets = map(int, size.split(","))
     made = []
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "rows.npy"
-        rows = centred_rows(clustered(n_samples, n_dims))
-        np.save(data, rows, allow_pickle=False)
+        embeddings, centred = Path(folder) / "embeddings.npy", Path(folder) / "rows.npy"
+        np.save(embeddings, clustered(n_samples, n_dims), allow_pickle=False)
+        rows = centred_rows(np.load(embeddings, allow_pickle=False))
+        np.save(centred, rows, allow_pickle=False)  # peers neither centre nor normalise
         for way in ways:
             python = peers_python if way in PEERS else sys.executable
             # -P: numba would take our coverage.py for the package of that name.
-            peer = [python, "-P", HERE / "_coverage_peers.py", way, data, n_select]
-            ours = [python, __file__, "one", way, data, n_select, n_targets]
+            peer = [python, "-P", HERE / "_coverage_peers.py", way, centred, n_select]
+            ours = [python, __file__, "one", way, embeddings, n_select, n_targets]
             command = list(map(str, ours if way.endswith("_order") else peer))
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             row = json.loads(done.stdout.strip().splitlines()[-1])
@@ -115,8 +116,8 @@ def main() -> None:
     common.add_argument("--n-dims", type=int, default=128)
     mode = modes.add_parser("peers", parents=[common])
     mode.add_argument("--peers-python", help="python of the peers' environment")
-    # Up to 32 picks of these pools our kernel has the width 1, as the peers have.
-    mode.add_argument("--sizes", nargs="+", default=["5000,32,0", "10000,32,0", "20000,32,0"])
+    # Up to 100 picks of these pools our kernel has the width 1, as the peers have.
+    mode.add_argument("--sizes", nargs="+", default=["5000,100,0", "10000,100,0", "20000,100,0"])
     mode = modes.add_parser("sizes", parents=[common])
     mode.add_argument("--sizes", nargs="+", default=SIZES, help="POINTS,PICKS,TARGETS; 0: all")
     modes.add_parser("render")
