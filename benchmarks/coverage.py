@@ -27,7 +27,7 @@ from kcenter import clustered
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "src"))
 
-# (points, picks, targets; 0: all of them), by which rule
+# (points, picks, targets; 0: all of them)
 SIZES = ["50000,2500,0", "50000,25000,0", "50000,2500,10000", "1000000,10000,20000"]
 HEAD = (
     "| | points | picks | targets | seconds | processor seconds | memory added, GiB | coverage "
@@ -94,7 +94,8 @@ def render(page: dict) -> str:
             "",
             f"{m['cpu']}, {m['cores']} cores, {m['simd']}, load before {m['load_before']}; "
             f"200 synthetic clusters, {part['n_dims']} dimensions. Where others use the machine, "
-            "compare processor seconds, and rows of one table with each other.",
+            "compare processor seconds, and rows of one table with each other. Coverage: the mean "
+            "kernel value, of width 1, of a point and the nearest pick to it.",
             "",
             HEAD,
             "|---" + "|---:" * 8 + "|",
