@@ -74,6 +74,8 @@ bench: .venv/installed .venv-peers/installed  ## side-by-side timings, into docs
 	python benchmarks/kcenter.py growth
 	python benchmarks/kcenter.py verify $(addprefix --embeddings ,$(wildcard data/embeddings/simclr.npy))
 	pip install --quiet --disable-pip-version-check lightly==1.6.0  # whose loop is timed beside ours
+	python benchmarks/coverage.py peers --peers-python .venv-peers/bin/python
+	python benchmarks/coverage.py sizes
 	python benchmarks/engine.py
 	python benchmarks/ingest.py photos
 

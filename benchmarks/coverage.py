@@ -1,110 +1,110 @@
-"""Time kernel coverage beside the n x n way, alone, and by a sample of targets.
+"""Time kernel coverage beside its peers, alone, and by a sample of targets.
 
-    python benchmarks/coverage.py naive            ours and n x n: picks, coverage, seconds, memory
+    python benchmarks/coverage.py peers            ours, the definition, packages: picks, seconds
     python benchmarks/coverage.py sizes            ours at the sizes that are promised
     python benchmarks/coverage.py render           rewrite the page from the numbers
 
 Each run replaces its own part of `docs/benchmarks/coverage.json` and renders `coverage.md` beside
-it. Every row is a process of its own.
+it. Every row is a process of its own. The peers are the packages of `requirements.txt`, in an
+environment of their own:
+
+    python benchmarks/coverage.py peers --peers-python .venv-peers/bin/python
 """
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
 
 import numpy as np
-from _machine import machine
+from _coverage_peers import PEERS, timed
+from _machine import cpu_flags, machine
 from _page import update_page
 from kcenter import clustered
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "src"))
 
 # (points, picks, targets; 0: all of them)
-SIZES = [(50_000, 2_500, 0), (50_000, 25_000, 0), (50_000, 25_000, 10_000), (10**6, 10_000, 20_000)]
-HEAD = "| points | picks | targets | | seconds | memory added, GiB | coverage | picks as ours |"
+SIZES = ["50000,2500,0", "50000,25000,0", "50000,2500,10000", "1000000,10000,20000"]
+HEAD = (
+    "| | points | picks | targets | seconds | processor seconds | memory added, GiB | coverage "
+    "| picks as ours |"
+)
 
 
-def naive(embeddings: np.ndarray, n_select: int) -> np.ndarray:
-    """The definition with one n x n float32 matrix and all gains anew for every pick."""
-    import torch
-
-    from zeroshot_al.coverage.rows import centred_rows
-
-    rows = torch.from_numpy(centred_rows(embeddings))
-    squared = (rows @ rows.T).mul_(-2).add_(2).clamp_(min=0)
-    nearest, width = torch.full((len(rows),), torch.inf), 1.0
-    order: list[int] = []
-    for step in range(1, n_select + 1):
-        covered = torch.exp(nearest / -(width**2))
-        gains = torch.cat(
-            [
-                torch.exp(part / -(width**2)).sub_(covered).relu_().sum(1)
-                for part in squared.split(1000)
-            ]
-        )
-        gains[order] = -1
-        order.append(int(gains.argmax()))
-        nearest = torch.minimum(nearest, squared[order[-1]])
-        if step > 1 and step & (step - 1) == 0:
-            width = min(width, float(np.median(nearest.sqrt().numpy())))
-    return np.array(order)
-
-
-def coverage(embeddings: np.ndarray, order: np.ndarray) -> float:
+def coverage(rows: np.ndarray, order: list[int]) -> float:
     """Mean kernel value, sigma 1, of 10,000 points and the nearest pick to each."""
-    from zeroshot_al.coverage.rows import centred_rows
-
-    rows = centred_rows(embeddings)
     sample = rows[:: -(-len(rows) // 10_000)]
     nearest = np.concatenate([(part @ rows[order].T).max(1) for part in np.array_split(sample, 10)])
     return float(np.exp(2 * nearest - 2).mean())
 
 
 def run_one(options: argparse.Namespace) -> None:
-    """Child process: one order, as JSON on the last line."""
-    from zeroshot_al.coverage import coverage_order
+    """Child process: one order of ours, as JSON on the last line."""
+    from zeroshot_al.coverage import coverage_order, zero_shot_order
 
-    peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # noqa: E731
-    embeddings = clustered(options.n_samples, options.n_dims)
-    before, start = peak(), time.perf_counter()
-    if options.way == "naive":
-        order = naive(embeddings, options.n_select)
-    else:
-        n_targets = options.n_targets or None
-        order = coverage_order(embeddings, options.n_select, n_targets=n_targets).order
-    row = {"seconds": time.perf_counter() - start, "added_gib": peak() - before}
-    row |= {"coverage": coverage(embeddings, order), "order": order.tolist()}
+    embeddings = np.load(options.data, allow_pickle=False)
+    make = {"coverage_order": coverage_order, "zero_shot_order": zero_shot_order}[options.rule]
+    targets = {"n_targets": options.n_targets or None}
+    row = timed(lambda rows, n: make(rows, n, **targets).order, embeddings, options.n_select)
     print(json.dumps(row))
 
 
-def measure(way: str, n_samples: int, n_select: int, n_targets: int, n_dims: int) -> dict:
-    """One row, made by a child process."""
-    sizes = map(str, (n_samples, n_select, n_targets, n_dims))
-    command = [sys.executable, __file__, "one", way, *sizes]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    row = json.loads(done.stdout.strip().splitlines()[-1])
-    row |= {"way": way, "n_samples": n_samples, "n_select": n_select, "n_targets": n_targets}
-    print({key: value for key, value in row.items() if key != "order"}, file=sys.stderr)
-    return row
+def measure(size: str, n_dims: int, ways: list[str], peers_python: str | None) -> list[dict]:
+    """One row a way, each made by a child process."""
+    from zeroshot_al.coverage.rows import centred_rows
+
+    n_samples, n_select, n_targets = map(int, size.split(","))
+    made = []
+    with tempfile.TemporaryDirectory() as folder:
+        embeddings, centred = Path(folder) / "embeddings.npy", Path(folder) / "rows.npy"
+        np.save(embeddings, clustered(n_samples, n_dims), allow_pickle=False)
+        rows = centred_rows(np.load(embeddings, allow_pickle=False))
+        np.save(centred, rows, allow_pickle=False)  # peers neither centre nor normalise
+        for way in ways:
+            python = peers_python if way in PEERS else sys.executable
+            # -P: numba would take our coverage.py for the package of that name.
+            peer = [python, "-P", HERE / "_coverage_peers.py", way, centred, n_select]
+            ours = [python, __file__, "one", way, embeddings, n_select, n_targets]
+            command = list(map(str, ours if way.endswith("_order") else peer))
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            row = json.loads(done.stdout.strip().splitlines()[-1])
+            order = row.pop("order")
+            if not made:
+                first = order
+            same = sum(ours == other for ours, other in zip(first, order, strict=True))
+            row |= {"way": way, "n_samples": n_samples, "n_select": n_select, "same": same}
+            row |= {"n_targets": n_targets, "coverage": coverage(rows, order)}
+            print(row, file=sys.stderr)
+            made.append(row)
+    return made
 
 
 def render(page: dict) -> str:
     """The page: one table a part."""
-    lines = ["# Kernel coverage: exactness, speed and memory", ""]
+    lines = ["# Kernel coverage: picks, speed and memory", ""]
     lines += ["Made by `benchmarks/coverage.py` from `coverage.json`; do not edit.", ""]
-    for part in page.values():
+    for name, part in page.items():
         m = part["machine"]
-        lines += [f"{m['cpu']}, {m['cores']} cores, load before {m['load_before']}; 200 synthetic"]
-        lines += [f"clusters, {part['n_dims']} dimensions.", "", HEAD, "|---:" * 8 + "|"]
+        lines += [
+            f"## {'Beside its peers' if name == 'peers' else 'Larger pools'}",
+            "",
+            f"{m['cpu']}, {m['cores']} cores, {m['simd']}, load before {m['load_before']}; "
+            f"200 synthetic clusters, {part['n_dims']} dimensions. Where others use the machine, "
+            "compare processor seconds, and rows of one table with each other. Coverage: the mean "
+            "kernel value, of width 1, of a point and the nearest pick to it.",
+            "",
+            HEAD,
+            "|---" + "|---:" * 8 + "|",
+        ]
         for row in part["rows"]:
             lines.append(
-                f"| {row['n_samples']:,} | {row['n_select']:,} | {row['n_targets'] or 'all'} | "
-                f"{row['way']} | {row['seconds']:.1f} | {row['added_gib']:.2f} | "
-                f"{row['coverage']:.4f} | {row.get('same', '')} |"
+                f"| {row['way']} | {row['n_samples']:,} | {row['n_select']:,} | "
+                f"{row['n_targets'] or 'all'} | {row['seconds']:.1f} | {row['cpu_s']:.1f} | "
+                f"{row['added_gib']:.2f} | {row['coverage']:.4f} | {row['same']:,} |"
             )
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
@@ -113,33 +113,33 @@ def render(page: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     modes = parser.add_subparsers(dest="mode", required=True)
-    mode = modes.add_parser("naive")
-    mode.add_argument("--n-samples", type=int, default=10_000)
-    mode.add_argument("--n-select", type=int, default=500)
-    mode.add_argument("--n-dims", type=int, default=128)
-    mode = modes.add_parser("sizes")
-    mode.add_argument("--n-dims", type=int, default=128)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--n-dims", type=int, default=128)
+    mode = modes.add_parser("peers", parents=[common])
+    mode.add_argument("--peers-python", help="python of the peers' environment")
+    # Up to 100 picks of these pools our kernel has the width 1, as the peers have.
+    mode.add_argument("--sizes", nargs="+", default=["5000,100,0", "10000,100,0", "20000,100,0"])
+    mode = modes.add_parser("sizes", parents=[common])
+    mode.add_argument("--sizes", nargs="+", default=SIZES, help="POINTS,PICKS,TARGETS; 0: all")
     modes.add_parser("render")
     mode = modes.add_parser("one", help="internal: one row")
-    mode.add_argument("way")
-    for name in ("n_samples", "n_select", "n_targets", "n_dims"):
-        mode.add_argument(name, type=int)
+    mode.add_argument("rule")
+    mode.add_argument("data")
+    mode.add_argument("n_select", type=int)
+    mode.add_argument("n_targets", type=int)
     options = parser.parse_args()
     if options.mode == "one":
         run_one(options)
         return
     new = {}
     if options.mode != "render":
-        before = machine()
-        if options.mode == "naive":
-            size = (options.n_samples, options.n_select, 0)
-            rows = [measure(way, *size, options.n_dims) for way in ("ours", "naive")]
-            same = [ours == other for ours, other in zip(*(r["order"] for r in rows), strict=True)]
-            rows[1]["same"] = f"{sum(same)} of {len(same)}"
-        else:
-            rows = [measure("ours", *size, options.n_dims) for size in SIZES]
-        for row in rows:
-            del row["order"]
+        simd = next((flag for flag in ("avx512f", "avx2") if flag in cpu_flags()), "no AVX2")
+        before = {**machine(), "simd": simd}
+        ways, python = ["coverage_order", "zero_shot_order"], None
+        if options.mode == "peers":
+            python = options.peers_python
+            ways = ["coverage_order", "definition", *(PEERS if python else ())]
+        rows = [row for s in options.sizes for row in measure(s, options.n_dims, ways, python)]
         new = {options.mode: {"machine": before, "n_dims": options.n_dims, "rows": rows}}
     update_page("coverage", render, new)
 

@@ -8,7 +8,7 @@ import torch
 import zeroshot_al
 from kcenter_data import clustered, duplicated, nearly_equal, tied, uniform
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.coverage import coverage_order, dense, search, zero_shot_order
+from zeroshot_al.coverage import coverage_order, products, search, zero_shot_order
 from zeroshot_al.coverage.rows import centred_rows
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -57,14 +57,14 @@ class BruteForce:
             self.add(index)
 
 
-@pytest.fixture(params=["sparse", "dense", "both"])
+@pytest.fixture(params=["pairs", "products", "both"])
 def state(request, monkeypatch):
     """Pairs from the start on, never, or after some picks; small tiles and first tries."""
-    pairs = {"sparse": 10**6, "dense": -1, "both": 20}
-    monkeypatch.setattr(search, "PAIRS_PER_POINT", pairs[request.param])
-    monkeypatch.setattr(dense, "TILE", dict.fromkeys(dense.TILE, 70))
-    monkeypatch.setattr(dense, "CHUNK", dict.fromkeys(dense.CHUNK, 3))
-    monkeypatch.setattr(dense, "MANY", 50)
+    pairs = {"pairs": 10**6, "products": -1, "both": 5000}[request.param]
+    monkeypatch.setattr(search, "most_pairs", lambda *sizes: pairs)
+    monkeypatch.setattr(search, "CHUNK", 3)
+    monkeypatch.setattr(search, "MANY", 50)
+    monkeypatch.setattr(products, "TILE", dict.fromkeys(products.TILE, 70))
 
 
 class TestEqualToBruteForce:
@@ -128,8 +128,8 @@ class TestProperties:
     def test_states_agree(self, monkeypatch):
         points = clustered(900)
         orders = []
-        for pairs in (10**6, 30, -1):
-            monkeypatch.setattr(search, "PAIRS_PER_POINT", pairs)
+        for pairs in (10**6, 27_000, -1):
+            monkeypatch.setattr(search, "most_pairs", lambda *sizes, pairs=pairs: pairs)
             orders.append(coverage_order(points, 300).order.tolist())
         assert orders[0] == orders[1] == orders[2]
 

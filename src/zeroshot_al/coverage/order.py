@@ -27,7 +27,7 @@ import torch
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.coverage.rows import centred_rows, check_weights
-from zeroshot_al.coverage.search import PAIRS_PER_POINT, REPRESENTATIVE, Search
+from zeroshot_al.coverage.search import REPRESENTATIVE, Search, most_pairs
 from zeroshot_al.kcenter.input import check_counts, check_device, check_embeddings, check_indices
 from zeroshot_al.process.memory import check_memory
 
@@ -151,7 +151,7 @@ def check_fits(n_samples: int, n_dims: int, n_targets: int, device: torch.device
     what = f"coverage of {n_targets:,} by embeddings of {n_samples:,} x {n_dims:,}"
     remedy = "take fewer images, an encoder of fewer features or more memory"
     rows = 4 * n_dims * (n_samples + (n_targets if n_targets < n_samples else 0))
-    pairs = 24 * PAIRS_PER_POINT * n_samples  # 16 bytes each, and 8 while they are sorted
+    pairs = 16 * most_pairs(n_samples, n_targets)  # 8 bytes each, twice while some are dropped
     if device.type == "cuda":
         check_memory(4 * n_dims * n_samples + pairs, what, remedy)
         check_memory(rows, what, remedy, device)
