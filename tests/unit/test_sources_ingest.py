@@ -18,11 +18,11 @@ from processes import eventually, is_running
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources import ingest
 from zeroshot_al.sources.decode import decode_image
-from zeroshot_al.sources.ingest import Due, decode_files
+from zeroshot_al.sources.ingest import RequiredShape, decode_files
 from zeroshot_al.sources.npy_rows import create_npy, shorten_npy
 
 SRC = Path(__file__).parents[2] / "src"
-SQUARE = Due((16, 16, 3), "all others", "make it so")
+SQUARE = RequiredShape((16, 16, 3), "all others", "make it so")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_rows_are_the_images_however_many_work(paths, tmp_path, monkeypatch, n_w
 
 
 def test_another_size_is_told_when_none_is_given(paths, tmp_path):
-    due = Due((20, 30, 3), "0.png", "make it so")
+    due = RequiredShape((20, 30, 3), "0.png", "make it so")
     with pytest.raises(InputError, match=r"1\.png has 30 x 21 pixels and 0.png 30 x 20; make it"):
         decode_files("", paths, due, None, tmp_path / "out.npy")
     assert multiprocessing.active_children() == []
