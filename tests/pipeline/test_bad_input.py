@@ -117,6 +117,7 @@ def cut(file, keep: float = 0.5) -> None:
             ["missing key 'source'", "add it"],
         ),
         ("download", {"profiles.demo.mocco": {}}, ["'mocco'", "did you mean 'moco'"]),
+        ("download", {"budget": 1401}, ["budget 1401", "pool of 1400", "lower it"]),
         ("class_histograms", {"budgett": 3}, ["'budgett'", "did you mean 'budget'"]),
         ("class_histograms", {"budgets": None}, ["missing key 'budgets'", "add it"]),
         ("class_histograms", {"budget": "many"}, ["'many'", "give it as int"]),

@@ -71,9 +71,9 @@ class Candidates:
 def list_folder(root: str | Path) -> Candidates:
     """List every image file under a folder by its suffix; ids are posix paths relative to it.
 
-    Hidden files and folders (names that begin with ".") and the system's are passed over. A link is followed when
-    it leads to something inside of the folder, and a linked folder is read once, under its own
-    path if it can be reached by that. Nothing outside is opened.
+    Hidden files and folders (names that begin with ".") and the system's are passed over. A link
+    is followed when it leads to something inside of the folder, and a linked folder is read once,
+    under its own path if it can be reached by that. Nothing outside is opened.
 
     Raises
     ------

@@ -153,10 +153,8 @@ def read_local_copy(
 
 def _check_published(pool: Pool, directory: Path, expected: Published) -> None:
     height, width = pool.images.shape[1:3]
-    found = _summary(
-        pool.n_train, len(pool.images) - pool.n_train, len(pool.classes), width, height
-    )
-    side = expected.size_px
+    n_test, side = len(pool.images) - pool.n_train, expected.size_px
+    found = _summary(pool.n_train, n_test, len(pool.classes), width, height)
     published = _summary(expected.n_train, expected.n_test, expected.n_classes, side, side)
     if found != published:
         raise InputError(f"{directory} holds {found} instead of {published}; replace or remove it")
