@@ -183,7 +183,10 @@ def test_a_copy_with_a_class_too_few_is_told(copy):
             path.rename(copy / split / "bird" / f"cat {path.name}")
         (copy / split / "cat").rmdir()
     told = refusal(read_local_copy, "tiny", copy, TINY, copy.parent / "pool")
-    assert "holds 30 + 12 images of 2 classes and 32 x 32 pixels instead of 30 + 12 of 3" in told
+    assert (
+        "holds 30 + 12 images of 2 classes and 32 x 32 pixels instead of 30 + 12 images of 3"
+        in told
+    )
 
 
 @pytest.mark.parametrize("change", ["pixel", "label"])

@@ -91,8 +91,9 @@ def original_digest(path: str | os.PathLike) -> bytes:
             values = loaded.values
         else:
             values = np.asarray(loaded.convert("RGBA" if loaded.has_transparency_data else "RGB"))
-        kind = f"{values.dtype} {values.shape} {_orientation(image)}"
-        return hashlib.sha256(kind.encode() + np.ascontiguousarray(values).data).digest()
+        digest = hashlib.sha256(f"{values.dtype} {values.shape} {_orientation(image)}".encode())
+        digest.update(np.ascontiguousarray(values))
+        return digest.digest()
 
 
 def upright_size_px(path: str | os.PathLike) -> tuple[int, int]:
@@ -139,7 +140,7 @@ def _in_a_line(error: Exception) -> str:
 def _why_not(file: BinaryIO) -> str:
     """Say why Pillow takes a file for no image of its formats: it may be one of a rare kind."""
     file.seek(0)
-    head = file.read(16)
+    head = file.read(16).ljust(16, b"\0")
     for name in FORMATS:
         factory, accept = Image.OPEN[name]
         if accept is not None and accept(head) is True:

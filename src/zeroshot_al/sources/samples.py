@@ -119,6 +119,7 @@ def read_samples(image: Image.Image, file: BinaryIO) -> Samples | None:
         values = values.view(np.uint32)
     elif not image.mode.startswith(("I", "F")):
         return None
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     return Samples(values, _no_data(tags), tags.get(PHOTOMETRIC) == 0)
 
 
