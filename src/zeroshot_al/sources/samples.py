@@ -18,8 +18,9 @@ NO_DATA_FROM = 1e38  # "no data" in float images without a tag for it: usually -
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES_PER_PIXEL, PLANES, SAMPLE_FORMAT = 258, 262, 277, 284, 339
 GDAL_NO_DATA = 42113
 KINDS = {1: "unsigned", 2: "signed", 3: "floating", 4: "undefined", 5: "complex", 6: "complex"}
-# The raw mode that takes the low byte of two, by the last letter of that which takes the high one.
-PLANES_OF_16 = {f"{band};16{order}" for band in "RGB" for order in "LB"}
+# The raw modes of colours of which Pillow keeps the high byte of two.
+OF_16_BITS = {f"{kind};16{order}" for kind in ("RGB", "RGBX", "RGBA", "LA", "R") for order in "LBN"}
+# The raw mode that takes the low byte instead, by the last letter of that which takes the high one.
 LOW_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -107,18 +108,18 @@ def read_samples(image: Image.Image, file: BinaryIO) -> Samples | None:
     tags = image.tag_v2 if image.format == "TIFF" else {}
     if tags:
         _mend(image, tags)
-    raw_mode = _raw_mode(image.tile[0]) if image.format in ("PNG", "TIFF") and image.tile else ""
+    both_bytes = image.format in ("PNG", "TIFF") and _raw_mode(image) in OF_16_BITS
     image.load()
-    if raw_mode[:-1] in ("RGB;16", "RGBX;16", "RGBA;16", "LA;16") or raw_mode in PLANES_OF_16:
+    if both_bytes:
         return Samples(_both_bytes(image, file))
     signed = _sample_format(tags) == 2
+    if not (image.mode[0] in "IF" or (image.mode == "L" and signed)):
+        return None
     values = np.asarray(image)
-    if image.mode == "L" and signed:
+    if image.mode == "L":
         values = values.view(np.int8)
     elif image.mode == "I" and tags and not signed:
         values = values.view(np.uint32)
-    elif not image.mode.startswith(("I", "F")):
-        return None
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     return Samples(values, _no_data(tags), tags.get(PHOTOMETRIC) == 0)
 
@@ -176,7 +177,7 @@ def _both_bytes(image: Image.Image, file: BinaryIO) -> np.ndarray:
     with Image.open(file, formats=(image.format,)) as low:
         if image.format == "TIFF":
             _mend(low, low.tag_v2)
-        if _raw_mode(low.tile[0]) == "LA;16B":  # four bytes, as those of RGBA
+        if _raw_mode(low) == "LA;16B":  # four bytes, as those of RGBA
             _change_raw_modes(low, lambda _: "RGBA")
             pairs = np.asarray(low).astype(np.uint16)
             return pairs[..., [0, 0, 0, 2]] << 8 | pairs[..., [1, 1, 1, 3]]
@@ -184,8 +185,9 @@ def _both_bytes(image: Image.Image, file: BinaryIO) -> np.ndarray:
         return np.asarray(image).astype(np.uint16) << 8 | np.asarray(low)
 
 
-def _raw_mode(tile) -> str:
-    return tile.args if isinstance(tile.args, str) else tile.args[0]
+def _raw_mode(image: Image.Image) -> str:
+    args = image.tile[0].args
+    return args if isinstance(args, str) else args[0]
 
 
 def _change_raw_modes(image: Image.Image, changed) -> None:
