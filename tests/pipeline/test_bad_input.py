@@ -183,7 +183,7 @@ def test_a_class_without_an_image_that_can_be_read_is_named(project, folder):
         cut(file)
     sentence = told(project, "download")
     assert f"none of the 3 images in {folder / 'train/dog'} can be read" in sentence
-    assert "the first 'train/dog/0.png': not a JPEG, PNG, " in sentence
+    assert "the first 'train/dog/0.png': a PNG that cannot be read (damaged or trunc" in sentence
     assert sentence.endswith("; replace them")
 
 

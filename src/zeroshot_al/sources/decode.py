@@ -150,7 +150,10 @@ def _why_not(file: BinaryIO) -> str:
                 file.seek(0)
                 factory(file)
             except Exception as error:
-                return f"a {name} that cannot be read ({_in_a_line(error)})"
+                # Pillow's own words of a kind that it does not read; others come from broken bytes.
+                own = isinstance(error, SyntaxError) and error.__cause__ is None
+                why = _in_a_line(error) if own else "damaged or truncated"
+                return f"a {name} that cannot be read ({why})"
     return "not a JPEG, PNG, WebP, BMP, TIFF or GIF image"
 
 
