@@ -117,6 +117,7 @@ def cut(file, keep: float = 0.5) -> None:
             ["missing key 'source'", "add it"],
         ),
         ("download", {"profiles.demo.mocco": {}}, ["'mocco'", "did you mean 'moco'"]),
+        ("download", {"budget": 1401}, ["budget 1401", "pool of 1400", "lower it"]),
         ("class_histograms", {"budgett": 3}, ["'budgett'", "did you mean 'budget'"]),
         ("class_histograms", {"budgets": None}, ["missing key 'budgets'", "add it"]),
         ("class_histograms", {"budget": "many"}, ["'many'", "give it as int"]),
@@ -182,7 +183,7 @@ def test_a_class_without_an_image_that_can_be_read_is_named(project, folder):
         cut(file)
     sentence = told(project, "download")
     assert f"none of the 3 images in {folder / 'train/dog'} can be read" in sentence
-    assert "the first 'train/dog/0.png': not a JPEG, PNG, " in sentence
+    assert "the first 'train/dog/0.png': a PNG that cannot be read (damaged or trunc" in sentence
     assert sentence.endswith("; replace them")
 
 

@@ -17,7 +17,7 @@ from zeroshot_al.sources.decode import decode_image
 from zeroshot_al.sources.load import load_source
 from zeroshot_al.sources.params import DataParams
 
-SETTINGS = {"profile": "folder", "profiles.folder.data.size_px": 16}
+SETTINGS = {"profile": "folder", "budget": 5, "profiles.folder.data.size_px": 16}
 
 
 @pytest.fixture(scope="module")
@@ -231,12 +231,13 @@ def test_embed_leaves_the_accuracies_out(fresh_project, tmp_path):
     for method in ("moco", "simclr"):
         changes |= {
             f"{method}.epochs": 1,
-            f"{method}.batch_size": 16,
+            f"{method}.batch_size": 64,  # of 40 images: halved
             f"{method}.views.size_px": 16,
         }
     changes |= {"moco.queue_size": 64, "moco.key_splits": 2}
     project.set_params(
-        {"profile": "folder"} | {f"profiles.folder.{key}": value for key, value in changes.items()}
+        {"profile": "folder", "budget": 40}
+        | {f"profiles.folder.{key}": value for key, value in changes.items()}
     )
     for stage in ("download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"):
         done = project.stage(stage)

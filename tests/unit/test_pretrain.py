@@ -1,6 +1,7 @@
 import functools
 import logging
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ from zeroshot_al.engine.schedule import learning_rate
 from zeroshot_al.methods.moco import Moco
 from zeroshot_al.methods.simclr import Simclr
 from zeroshot_al.selfsup import pretrain as module
-from zeroshot_al.selfsup.pretrain import HISTORY_HEADER, make_optimizer, pretrain
+from zeroshot_al.selfsup.pretrain import HISTORY_HEADER, fit_batch_size, make_optimizer, pretrain
 
 methods = pytest.mark.parametrize("name", ["moco", "simclr"])
 
@@ -109,6 +110,17 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(name, tmp_pa
     assert torch.equal(first.encoder.mean.cpu(), mean)
     assert torch.equal(first.encoder.std.cpu(), std)
     assert not torch.equal(first.encoder.stem[0].weight, make(name)[0].encoder.stem[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("n_images", "batch_size", "rate"), [(111, 64, 0.015), (255, 128, 0.03), (256, 256, 0.06)]
+)
+def test_a_batch_is_halved_until_the_pool_holds_it(n_images, batch_size, rate, caplog):
+    params = simclr_params(batch_size=256, learning_rate=0.06)
+    found = fit_batch_size(params, n_images)
+    assert found == replace(params, batch_size=batch_size, learning_rate=rate)
+    told = f"batch_size 256 exceeds the pool of {n_images}: {batch_size} at a learning rate of"
+    assert (told in caplog.text) == (batch_size < 256)
 
 
 @methods

@@ -5,6 +5,7 @@ import random
 import re
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import load_pool
 from zeroshot_al.sources.canonical import RawImages, canonical_pool, fingerprint, pixel_digests
+from zeroshot_al.sources.image_files import image_files
 from zeroshot_al.sources.load import load_source
 from zeroshot_al.sources.params import DataParams
 
@@ -130,6 +132,14 @@ def test_options_that_do_not_go_with_the_source_are_told(params, told):
     assert told in str(error.value)
 
 
+@pytest.mark.parametrize(("other", "folder"), [("/mnt/nas/b.png", "/"), ("/data/x/b.png", "/data")])
+def test_images_in_no_common_folder_are_warned_of(tmp_path, caplog, other, folder):
+    (tmp_path / "a.csv").write_text(f"path\n/data/a.png\n{other}\n")
+    found = image_files(DataParams("csv", str(tmp_path / "a.csv")), ["/data/a.png", other])
+    assert found.folder == Path(folder)
+    assert ("which Label Studio refuses as the root" in caplog.text) == (folder == "/")
+
+
 # ---------------------------------------------------------------------------- the stage
 
 
@@ -139,9 +149,10 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def _write(source, root=None):
+        top = {"profile": "x", "budget": 9, "budgets": [9], "seeds": [0]}
         sections = {"data": asdict(DataParams(source, root))}
         (tmp_path / "params.yaml").write_text(
-            json.dumps({"profile": "x", "defaults": sections, "profiles": {"x": {"data": {}}}})
+            json.dumps(top | {"defaults": sections, "profiles": {"x": {"data": {}}}})
         )
 
     return _write

@@ -25,6 +25,17 @@ def test_ids_are_posix_paths_that_lead_to_the_files(tmp_path):
     assert (found.rejected, dict(found.skipped)) == ({}, {".txt": 1})
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX", "@Recycle", "System Volume Information"],
+)
+def test_what_systems_keep_beside_the_images_is_passed_over(tmp_path, name):
+    touch(tmp_path, "a.png", f"{name}/a.png/b.jpg", f"b/{name.lower()}/c.png", f"{name}x/d.png")
+    found = list_folder(tmp_path)
+    assert set(found.files) == {"a.png", f"{name}x/d.png"}
+    assert not found.rejected
+
+
 def test_a_root_that_is_a_link_is_followed(tmp_path):
     touch(tmp_path, "real/a.png")
     (tmp_path / "link").symlink_to("real")

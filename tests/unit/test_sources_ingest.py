@@ -16,13 +16,13 @@ from PIL import Image
 from hostile import photo
 from processes import eventually, is_running
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.sources import ingest
-from zeroshot_al.sources.decode import decode_image
-from zeroshot_al.sources.ingest import Due, decode_files
+from zeroshot_al.sources import decoders, ingest
+from zeroshot_al.sources.decode import decode, decode_image
+from zeroshot_al.sources.ingest import RequiredShape, decode_files
 from zeroshot_al.sources.npy_rows import create_npy, shorten_npy
 
 SRC = Path(__file__).parents[2] / "src"
-SQUARE = Due((16, 16, 3), "all others", "make it so")
+SQUARE = RequiredShape((16, 16, 3), "all others", "make it so")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def paths(tmp_path):
 
 @pytest.mark.parametrize("n_workers", [1, 3])
 def test_rows_are_the_images_however_many_work(paths, tmp_path, monkeypatch, n_workers):
-    monkeypatch.setattr(ingest, "n_cores", lambda: n_workers)
+    monkeypatch.setattr(decoders, "n_cores", lambda: n_workers)
     monkeypatch.setattr(ingest, "BLOCK_BYTES", 16 * 16 * 3 * 7)  # blocks of 7
     found = decode_files("", paths, SQUARE, 16, tmp_path / "out.npy")
     images = np.load(tmp_path / "out.npy", allow_pickle=False)
@@ -57,7 +57,7 @@ def test_rows_are_the_images_however_many_work(paths, tmp_path, monkeypatch, n_w
 
 
 def test_another_size_is_told_when_none_is_given(paths, tmp_path):
-    due = Due((20, 30, 3), "0.png", "make it so")
+    due = RequiredShape((20, 30, 3), "0.png", "make it so")
     with pytest.raises(InputError, match=r"1\.png has 30 x 21 pixels and 0.png 30 x 20; make it"):
         decode_files("", paths, due, None, tmp_path / "out.npy")
     assert multiprocessing.active_children() == []
@@ -67,13 +67,13 @@ def crash_at(path, size_px):
     """Stand for a decoder with a bug, which ends its process at one file."""
     if path.endswith("/23.png"):
         os.kill(os.getpid(), signal.SIGKILL)
-    return decode_image(path, size_px)
+    return decode(path, size_px)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a stand-in reaches workers by fork only")
 def test_a_crash_in_a_decoder_names_the_file_and_leaves_no_worker(paths, tmp_path, monkeypatch):
-    monkeypatch.setattr(ingest, "decode_image", crash_at)
-    monkeypatch.setattr(ingest, "n_cores", lambda: 1)
+    monkeypatch.setattr(ingest, "decode", crash_at)
+    monkeypatch.setattr(decoders, "n_cores", lambda: 1)
     with pytest.raises(InputError, match=r"a decoder crashed at \S+/23\.png; take the file away"):
         decode_files("", paths, SQUARE, 16, tmp_path / "out.npy")
     assert multiprocessing.active_children() == []

@@ -34,10 +34,63 @@ def test_without_a_size_the_pixels_are_the_files(root):
 
 def test_near_duplicates_are_reported_and_kept(root):
     assert len(read(root, 32).ids) == 4
-    rows = read_csv(root.parent / "pool/duplicates.csv", ["id", "duplicate_of", "kind", "distance"])
-    assert [(row["id"], row["duplicate_of"], row["kind"]) for row in rows] == [
-        ("again.jpg", "1.png", "near")
-    ]
+    ((ids, (kind, _)),) = reports(root).items()
+    assert (ids, kind) == (("again.jpg", "1.png"), "near")
+
+
+def reports(root):
+    return {
+        (row["id"], row["duplicate_of"]): (row["kind"], row["distance"])
+        for row in read_csv(
+            root.parent / "pool/duplicates.csv", ["id", "duplicate_of", "kind", "distance"]
+        )
+    }
+
+
+def test_only_equal_originals_are_exact_copies(root, caplog):
+    """Beside originals that differ outside of the square, in fine detail, in depth or in alpha."""
+    caplog.set_level("INFO")
+    for path in root.iterdir():
+        path.unlink()
+    pixels = {
+        "wide": np.full((120, 320, 3), 90, np.uint8),
+        "page": np.full((2000, 2000), 200, np.uint8),
+        "deep": photo(4, 64, 64)[..., 0].astype(np.uint16) * 200,
+        "clear": np.dstack([photo(5, 64, 64), np.zeros((64, 64), np.uint8)]),
+    }
+    pixels["wide"][:, 100:220] = photo(3, 120, 120)
+    changed = {name: values.copy() for name, values in pixels.items()}
+    changed["wide"][20:100, :80] = photo(6, 80, 80)
+    changed["page"][700, 600:640] = 235
+    changed["deep"][40, 40] += 1
+    changed["clear"][9, 9, 0] ^= 255
+    for name, values in pixels.items():
+        Image.fromarray(values).save(root / f"{name}.png")
+        Image.fromarray(values).save(root / f"{name} again.tif")
+        Image.fromarray(values).save(root / f"{name} packed.png", compress_level=0)
+        Image.fromarray(changed[name]).save(root / f"{name} other.png")
+    pool = read(root, 32)
+    assert len(set(map(bytes, pool.images))) == 4
+    # The first of equal ones by its name is kept.
+    kept = ("again.tif", "other.png")
+    assert set(pool.ids) == {f"{name} {which}" for name in pixels for which in kept}
+    assert reports(root) == {
+        (f"{name}{suffix}", f"{name} again.tif"): (kind, "0")
+        for name in pixels
+        for suffix, kind in ((".png", "exact"), (" packed.png", "exact"), (" other.png", "near"))
+    }
+    assert (
+        "4 images of more than 8 bits brought to 8, each by the range that it uses" in caplog.text
+    )
+
+
+def test_dim_images_are_all_kept_and_seen(root):
+    for i in range(10, 30):
+        dim = 10 + photo(i, 40, 40)[..., 0].astype(np.uint16) * 2 // 5
+        Image.fromarray(dim).save(root / f"{i}.{'tif' if i % 2 else 'png'}")
+    pool = read(root, 32)
+    assert len(pool.ids) == 24
+    assert min(image.std() for image in pool.images) > 30
 
 
 def test_sizes_that_differ_are_told_with_the_remedy(root):

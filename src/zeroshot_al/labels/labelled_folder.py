@@ -9,7 +9,7 @@ from zeroshot_al.base.files import expanded
 from zeroshot_al.labels.label_join import TEST_IMAGE, Problem
 from zeroshot_al.sources.canonical import pixel_digests
 from zeroshot_al.sources.folder import list_folder
-from zeroshot_al.sources.ingest import DATA_SIZE, Due, decode_files
+from zeroshot_al.sources.ingest import GIVE_SIZE_PX, RequiredShape, decode_files
 from zeroshot_al.sources.npy_rows import keep_rows
 
 
@@ -49,8 +49,8 @@ def read_labelled_folder(
     names = sorted(name for name in listed.files if "/" in name)
     good = []
     if names:
-        due = Due(pool_images.shape[1:], "the pool's images", DATA_SIZE)
-        found = decode_files(listed.root, names, due, size_px, out)
+        required = RequiredShape(pool_images.shape[1:], "the pool's images", GIVE_SIZE_PX)
+        found = decode_files(listed.root, names, required, size_px, out)
         in_pool = {digest.tobytes() for digest in pixel_digests(pool_images)}
         for row, name in enumerate(names):
             reason = found.reasons.get(row)

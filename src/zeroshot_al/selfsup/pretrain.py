@@ -1,7 +1,7 @@
 """The training loop of the contrastive methods: two views a step, SGD, a cosine, checkpoints."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -85,6 +85,27 @@ def make_optimizer(method: torch.nn.Module, params: PretrainParams) -> torch.opt
     from timm.optim import Lars  # here, not above: timm takes seconds to import
 
     return Lars(groups, lr=params.learning_rate, momentum=0.9, weight_decay=params.weight_decay)
+
+
+def fit_batch_size(params: PretrainParams, n_images: int) -> PretrainParams:
+    """Halve the batch until the pool holds one, and the learning rate with it.
+
+    Half of a batch size still divides MoCo's queue and can be shared by the ranks.
+    """
+    fitting = params
+    while fitting.batch_size > max(n_images, 1):
+        rate = fitting.learning_rate / 2
+        fitting = replace(fitting, batch_size=fitting.batch_size // 2, learning_rate=rate)
+    if fitting is not params:
+        logger.warning(
+            "batch_size %d exceeds the pool of %d: %d at a learning rate of %g instead of %g",
+            params.batch_size,
+            n_images,
+            fitting.batch_size,
+            fitting.learning_rate,
+            params.learning_rate,
+        )
+    return fitting
 
 
 def pretrain(

@@ -11,7 +11,7 @@ from zeroshot_al.base.ranks import Ranks
 from zeroshot_al.engine.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.engine.runtime import initial_weights
 from zeroshot_al.selfsup.encoders import READY_MADE, EncoderParams, save_encoder
-from zeroshot_al.selfsup.pretrain import HISTORY_HEADER, PretrainParams, pretrain
+from zeroshot_al.selfsup.pretrain import HISTORY_HEADER, PretrainParams, fit_batch_size, pretrain
 
 
 def run_pretraining(
@@ -42,6 +42,7 @@ def run_pretraining(
     replaced = encoder.replaces_pretraining or Path(pool_dir, READY_MADE).exists()
     if params.active and not replaced:
         images = load_pool(pool_dir).train_images
+        params = fit_batch_size(params, len(images))
         code = fingerprint(encoder.name, encoder.width, params, images)
         checkpoints = checkpoint_root() / f"pretrain_{name}" / code
         initial_weights(params.seed)

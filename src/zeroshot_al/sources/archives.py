@@ -1,14 +1,11 @@
 """The files of published data sets, fetched, checked and read by torchvision."""
 
-import gzip
-import hashlib
 import http.client
 import io
 import socket
 import ssl
 import sys
 import urllib.error
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
@@ -39,11 +36,8 @@ def read_torchvision(dataset_class: type, directory: str | Path) -> RawImages:
     InputError
         With torchvision's reason, if the data are not there whole and cannot be downloaded.
     """
-    from torchvision.datasets import MNIST, SVHN
+    from torchvision.datasets import SVHN
 
-    directory = Path(directory)
-    if issubclass(dataset_class, MNIST):
-        _remove_broken_extractions(dataset_class, directory)
     by_split = (
         [{"split": "train"}, {"split": "test"}]
         if issubclass(dataset_class, SVHN)
@@ -98,25 +92,3 @@ def downloading() -> Iterator[None]:
         raise InputError(" ".join(str(error).split()) or type(error).__name__) from error
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _remove_broken_extractions(dataset_class: type, directory: Path) -> None:
-    """Remove extracted files that differ from the archive beside them.
-
-    torchvision trusts an extracted MNIST file by its name alone, so an extraction that was
-    broken off would be taken as whole for ever.
-    """
-    for name, _ in dataset_class.resources:
-        archive = directory / dataset_class.__name__ / "raw" / name
-        extracted = archive.with_suffix("")
-        if archive.exists() and extracted.exists():
-            try:
-                with gzip.open(archive) as packed, open(extracted, "rb") as plain:
-                    same = (
-                        hashlib.file_digest(packed, "sha256").digest()
-                        == hashlib.file_digest(plain, "sha256").digest()
-                    )
-            except (gzip.BadGzipFile, EOFError, zlib.error):
-                continue  # a broken archive says nothing about what was extracted from a good one
-            if not same:
-                extracted.unlink()

@@ -13,8 +13,8 @@ from zeroshot_al.sources.canonical import canonical_order
 from zeroshot_al.sources.folder import NOT_UTF8, leads_out, passed_over, printable
 from zeroshot_al.sources.ingest import Ingested
 from zeroshot_al.sources.npy_rows import keep_rows
-from zeroshot_al.sources.one_size import decode_to_one_size, refuse_all
 from zeroshot_al.sources.removed import write_rejected
+from zeroshot_al.sources.working_size import decode_to_working_size, refuse_all
 
 log = logging.getLogger(__name__)
 
@@ -105,11 +105,11 @@ def read_class_folders(root: str | Path, size_px: int | None, directory: Path) -
     ------
     InputError
         If not one image of a class can be read in a split, or as `list_class_folders` and
-        `decode_to_one_size`.
+        `decode_to_working_size`.
     """
     listing = list_class_folders(root)
     out = directory / "images.npy"
-    found, rejected = decode_to_one_size(
+    found, rejected = decode_to_working_size(
         root, str(listing.root), listing.names, listing.names, listing.rejected, size_px, out
     )
     _check_classes(root, (listing.names[i] for i in found.good), rejected)

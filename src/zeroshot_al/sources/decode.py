@@ -5,14 +5,18 @@ only formats whose decoders are meant for untrusted input are tried (Pillow's re
 runs another program).
 """
 
+import hashlib
+import io
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from zeroshot_al.sources.samples import RejectedError, Samples, describe_tiff, read_samples
 from zeroshot_al.sources.user_files import open_regular
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF")  # JPEG stands for MPO as well
@@ -31,11 +35,19 @@ TRANSPOSED = {
 EXIF_KEYS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # of Image.info
 
 
-class RejectedError(Exception):
-    """A file that gives no image; the text is the reason, for `rejected.csv`."""
+class Decoded(NamedTuple):
+    """An image's pixels, uint8 (height, width, 3), and whether they had more than 8 bits."""
+
+    pixels: np.ndarray
+    was_deep: bool
 
 
 def decode_image(path: str | os.PathLike, size_px: int | None) -> np.ndarray:
+    """Return the pixels of `decode` alone."""
+    return decode(path, size_px).pixels
+
+
+def decode(path: str | os.PathLike, size_px: int | None) -> Decoded:
     """Decode the first frame of a file to RGB, upright, on white, a square of the working size.
 
     Parameters
@@ -47,18 +59,41 @@ def decode_image(path: str | os.PathLike, size_px: int | None) -> np.ndarray:
 
     Returns
     -------
-    ndarray of shape (size_px, size_px, 3) or (height, width, 3), uint8
-        16-bit values are divided by 257, those of 12 bits likewise; floats in 0..1 are multiplied
-        by 255, other floats and 32-bit integers are stretched from their minimum to their maximum.
-        CMYK and palettes are converted without their colour profile.
+    Decoded
+        Its pixels are of shape (size_px, size_px, 3) or (height, width, 3), uint8. Samples of
+        more than 8 bits are stretched as by `Samples.eight_bits`. CMYK and palettes are converted
+        without their colour profile.
 
     Raises
     ------
     RejectedError
-        If the file is not a whole image, not a regular file, or claims more than `MAX_PIXELS`.
+        If the file is not a complete image, not a regular file, or claims more than `MAX_PIXELS`.
     """
-    with _opened(path) as image:
-        return _pixels(image, size_px)
+    with _opened(path) as (image, file):
+        loaded = _loaded(image, file, size_px)
+        was_deep = isinstance(loaded, Samples)
+        if was_deep:
+            loaded = Image.fromarray(loaded.eight_bits())
+        return Decoded(_upright_square(_on_white(loaded), _orientation(image), size_px), was_deep)
+
+
+def original_digest(path: str | os.PathLike) -> bytes:
+    """Hash what a file decodes to, before its depth or size is reduced, and how it is turned.
+
+    Raises
+    ------
+    RejectedError
+        As `decode`.
+    """
+    with _opened(path) as (image, file):
+        loaded = _loaded(image, file, None)
+        if isinstance(loaded, Samples):
+            values = loaded.values
+        else:
+            values = np.asarray(loaded.convert("RGBA" if loaded.has_transparency_data else "RGB"))
+        digest = hashlib.sha256(f"{values.dtype} {values.shape} {_orientation(image)}".encode())
+        digest.update(np.ascontiguousarray(values))
+        return digest.digest()
 
 
 def upright_size_px(path: str | os.PathLike) -> tuple[int, int]:
@@ -67,34 +102,59 @@ def upright_size_px(path: str | os.PathLike) -> tuple[int, int]:
     Raises
     ------
     RejectedError
-        As `decode_image`, for what the header alone tells.
+        As `decode`, for what the header alone tells.
     """
-    with _opened(path) as image:
+    with _opened(path) as (image, _):
         return image.size[::-1] if _orientation(image) > 4 else image.size  # 5 to 8: on its side
 
 
 @contextmanager
-def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
-    """Open an image file, and tell whatever fails until it is closed as a `RejectedError`."""
+def _opened(path: str | os.PathLike) -> Iterator[tuple[Image.Image, BinaryIO]]:
+    """Open an image file, and raise whatever fails until it is closed as a `RejectedError`."""
     try:
         with open_regular(path) as file, _own_limits():
             if os.fstat(file.fileno()).st_size == 0:
                 raise RejectedError("the file is empty")
-            with Image.open(file, formats=FORMATS) as image:
-                yield image
+            try:
+                image = Image.open(file, formats=FORMATS)
+            except UnidentifiedImageError:
+                raise RejectedError(_why_not(file)) from None
+            with image:
+                yield image, file
     except RejectedError:
         raise
-    except UnidentifiedImageError:
-        raise RejectedError("not a JPEG, PNG, WebP, BMP, TIFF or GIF image") from None
     except MemoryError:
         raise RejectedError("too large for the memory") from None
-    # Pillow's decoders fail on broken files with almost any exception; each is told as a reason.
+    # Pillow's decoders fail on broken files with almost any exception; each is a reason.
     except Exception as error:
         if isinstance(error, OSError) and error.strerror is not None:
-            told = f"cannot be opened ({error.strerror})" if error.errno else error.strerror
-            raise RejectedError(told) from None
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise RejectedError(f"damaged or truncated ({text})") from None
+            reason = f"cannot be opened ({error.strerror})" if error.errno else error.strerror
+            raise RejectedError(reason) from None
+        raise RejectedError(f"damaged or truncated ({_in_a_line(error)})") from None
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _why_not(file: BinaryIO) -> str:
+    """Say why Pillow takes a file for no image of its formats: it may be one of a rare kind."""
+    file.seek(0)
+    head = file.read(16).ljust(16, b"\0")
+    for name in FORMATS:
+        factory, accept = Image.OPEN[name]
+        if accept is not None and accept(head) is True:
+            try:
+                if name == "TIFF":
+                    return describe_tiff(file)
+                file.seek(0)
+                factory(file)
+            except Exception as error:
+                # Pillow's own words of a kind that it does not read; others come from broken bytes.
+                own = isinstance(error, SyntaxError) and error.__cause__ is None
+                why = _in_a_line(error) if own else "damaged or truncated"
+                return f"a {name} that cannot be read ({why})"
+    return "not a JPEG, PNG, WebP, BMP, TIFF or GIF image"
 
 
 @contextmanager
@@ -110,18 +170,40 @@ def _own_limits() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _pixels(image: Image.Image, size_px: int | None) -> np.ndarray:
+def _loaded(image: Image.Image, file: BinaryIO, size_px: int | None) -> Image.Image | Samples:
+    """Decode all of the image, or of a large JPEG a half, quarter or eighth of its size."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise RejectedError(
             f"the header claims {width} x {height} pixels, more than {MAX_PIXELS:,} in all"
         )
-    if size_px is not None and image.format in ("JPEG", "MPO"):
+    if image.format not in ("JPEG", "MPO"):
+        return read_samples(image, file) or image
+    _draft(image, size_px)
+    try:
+        image.load()
+    except OSError:
+        # A file without its end marker is complete if what would follow changes no pixel.
+        file.seek(0)
+        content = file.read().rstrip(b"\xff")
+        image, other = (
+            Image.open(io.BytesIO(content + more + b"\xff\xd9"), formats=("JPEG",))
+            for more in (b"", b"\x55" * 64)
+        )
+        for tried in (image, other):
+            _draft(tried, size_px)
+        if image.tobytes() != other.tobytes():
+            raise
+    return image
+
+
+def _draft(image: Image.Image, size_px: int | None) -> None:
+    if size_px is not None:
         # Decoded at 1/2, 1/4 or 1/8 of its size while that leaves twice what is needed.
         image.draft(None, (2 * size_px, 2 * size_px))
-    image.load()
-    orientation = _orientation(image)
-    image = _eight_bits(image)
+
+
+def _upright_square(image: Image.Image, orientation: int, size_px: int | None) -> np.ndarray:
     if size_px is not None and image.size != (size_px, size_px):
         short = min(image.size)
         left, top = ((side - short) / 2 for side in image.size)
@@ -149,24 +231,12 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Convert to mode L or RGB: alpha on white, more than 8 bits scaled instead of clipped."""
-    if image.mode.startswith("I;16"):
-        largest = 65535
-        if image.format == "TIFF":
-            largest = 2 ** image.tag_v2.get(258, (16,))[0] - 1  # BitsPerSample; 12 in microscopy
-        values = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((values * 255 + largest // 2) // largest).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        values = np.asarray(image).astype(np.float64)
-        low, high = values.min(), values.max()
-        if not np.isfinite(low + high):
-            raise RejectedError("holds NaN or infinite values")
-        if image.mode == "F" and low >= 0 and high <= 1:
-            low, high = 0.0, 1.0
-        scaled = (values - low) * (255 / max(high - low, np.finfo(np.float64).tiny))
-        return Image.fromarray(np.rint(scaled).astype(np.uint8))
+def _on_white(image: Image.Image) -> Image.Image:
+    """Convert to mode L or RGB, what is transparent to white."""
     if image.has_transparency_data:
+        # Old programs leave the fourth byte of a BMP's pixels at 0, and every viewer ignores it.
+        if image.format in ("BMP", "DIB") and image.getextrema()[-1] == (0, 0):
+            return image.convert("RGB")
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")

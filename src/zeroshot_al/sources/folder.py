@@ -27,7 +27,23 @@ IMAGE_SUFFIXES = frozenset(
     )
 )
 NOT_UTF8 = "its name is not valid UTF-8"
-LEFT_BY_FILE_MANAGERS = frozenset(("thumbs.db", "desktop.ini"))
+# In lower case: what systems keep beside people's files, such as previews and what was deleted.
+OF_THE_SYSTEM = frozenset(
+    (
+        "thumbs.db",
+        "desktop.ini",
+        "@eadir",
+        "@recycle",
+        "@recently-snapshot",
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "recycler",
+        "system volume information",
+        "lost+found",
+        "__macosx",
+    )
+)
 
 
 @dataclass(eq=False)
@@ -55,9 +71,9 @@ class Candidates:
 def list_folder(root: str | Path) -> Candidates:
     """List every image file under a folder by its suffix; ids are posix paths relative to it.
 
-    Hidden files and folders (names that begin with ".") are passed over. A link is followed when
-    it leads to something inside of the folder, and a linked folder is read once, under its own
-    path if it can be reached by that. Nothing outside is opened.
+    Hidden files and folders (names that begin with ".") and the system's are passed over. A link
+    is followed when it leads to something inside of the folder, and a linked folder is read once,
+    under its own path if it can be reached by that. Nothing outside is opened.
 
     Raises
     ------
@@ -129,8 +145,8 @@ def _sort_entry(entry, folder: str, real_root: str, found: Candidates, folders, 
 
 
 def passed_over(name: str) -> bool:
-    """Tell whether a file or folder is hidden, or one that file managers leave."""
-    return name.startswith(".") or name.lower() in LEFT_BY_FILE_MANAGERS
+    """Tell whether a file or folder is hidden, or one that the system keeps for itself."""
+    return name.startswith(".") or name.lower() in OF_THE_SYSTEM
 
 
 def leads_out(path: str | Path, root: str | Path) -> bool:

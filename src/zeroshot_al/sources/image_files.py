@@ -1,5 +1,6 @@
 """Where the pool's images lie as files, for whoever shows or labels them at their full size."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import expanded
 from zeroshot_al.sources.id_files import read_paths
 from zeroshot_al.sources.params import DataParams
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,18 @@ def image_files(params: DataParams, ids: Sequence[str]) -> ImageFiles | None:
     for name in ids:
         if name not in listed.files:
             raise InputError(
-                f"the image {name!r} is not in {params.root} any more; run download anew"
+                f"the image {name!r} is not in {params.root} any more; run download again"
             )
     paths = {
         name: os.path.abspath(os.path.join(listed.root, listed.files[name]))  # noqa: PTH100, PTH118
         for name in ids
     }
-    return ImageFiles(
-        Path(os.path.commonpath([Path(path).parent for path in paths.values()])), paths
-    )
+    folder = Path(os.path.commonpath([Path(path).parent for path in paths.values()]))
+    if folder == folder.parent:
+        log.warning(
+            "the images of %s lie in no common folder but %s, which Label Studio refuses as the "
+            "root of its local files; link or copy them into one folder to label them there",
+            params.root,
+            folder,
+        )
+    return ImageFiles(folder, paths)

@@ -1,36 +1,30 @@
-"""Many image files into one memory-mapped array, decoded by processes side by side.
-
-Processes rather than threads: for small images Pillow holds the interpreter's lock most of the
-time, and two threads decode fewer than one (5,100/s and 7,800/s, PNGs of 32 x 32).
-"""
+"""Many image files into one memory-mapped array, and which of them are copies of each other."""
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
-from tqdm import tqdm
 
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.process.workers import CONTEXT, n_cores, worker_pool
 from zeroshot_al.sources.canonical import DIGEST_BYTES
-from zeroshot_al.sources.decode import RejectedError, decode_image
-from zeroshot_al.sources.duplicates import Signatures, signatures
+from zeroshot_al.sources.decode import RejectedError, decode, original_digest
+from zeroshot_al.sources.decoders import read_in_turn, run_decoders
+from zeroshot_al.sources.duplicates import Signatures, distinct_rows, signatures
 from zeroshot_al.sources.npy_rows import create_npy
+from zeroshot_al.sources.user_files import open_regular
 
 BLOCK_BYTES = 2**22  # of pixels that a worker holds before it writes them
-DATA_SIZE = "give the working resolution data.size_px"
+GIVE_SIZE_PX = "give the working resolution data.size_px"
 
 
 @dataclass(frozen=True)
-class Due:
-    """The shape that images have to have, and what is told of one of another.
+class RequiredShape:
+    """The shape that images have to have, and what an error says of one of another.
 
     Parameters
     ----------
@@ -53,7 +47,7 @@ class Due:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Ingested:
     """What is known of each file after decoding.
 
@@ -65,11 +59,14 @@ class Ingested:
         sha256 of the pixels; zeros where there is no image.
     signatures : Signatures
         Of n_files rows; those of files without an image mean nothing.
+    n_deep : int
+        Images of more than 8 bits, which were brought to 8.
     """
 
     reasons: dict[int, str]
     digests: np.ndarray
     signatures: Signatures
+    n_deep: int = 0
 
     @cached_property
     def good(self) -> np.ndarray:
@@ -78,25 +75,17 @@ class Ingested:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What every worker knows from its start."""
+class _Target:
+    """Where a worker writes rows, and of what shape."""
 
-    root: str
-    paths: Sequence[str]
-    due: Due
-    size_px: int | None
     out: Path
     offset: int  # of the first pixel in the file
-    reading: Any  # a shared array without a lock: the file that each worker is at, or -1
-    n_started: Any
-
-
-_task: _Task | None = None
-_slot = 0
+    required: RequiredShape
+    size_px: int | None
 
 
 def decode_files(
-    root: str, paths: Sequence[str], due: Due, size_px: int | None, out: Path
+    root: str, paths: Sequence[str], required: RequiredShape, size_px: int | None, out: Path
 ) -> Ingested:
     """Decode files into `out`, an .npy file of shape (n_files, height, width, 3), uint8, by rows.
 
@@ -107,12 +96,12 @@ def decode_files(
     root : str
     paths : sequence of str, n_files
         Absolute, or relative to `root`.
-    due : Due
-        The shape of every image.
+    required : RequiredShape
+        Of every image.
     size_px : int, optional
-        As for `decode_image`. None demands that the images have that shape.
+        As for `decode`. None demands that the images have that shape.
     out : Path
-        Is written anew; its place is reserved on the disk before the first image.
+        Is replaced; its place is reserved on the disk before the first image.
 
     Raises
     ------
@@ -121,86 +110,92 @@ def decode_files(
     OSError
         If the disk is full.
     """
-    offset = create_npy(out, (len(paths), *due.shape))
-    block = max(1, min(256, BLOCK_BYTES // int(np.prod(due.shape))))
-    starts = range(0, len(paths), block)
-    n_workers = min(n_cores(), len(starts))
-    task = _Task(
-        root,
-        paths,
-        due,
-        size_px,
-        out,
-        offset,
-        CONTEXT.RawArray("q", [-1] * n_workers),
-        CONTEXT.Value("q", 0),
-    )
+    n_files = len(paths)
+    target = _Target(out, create_npy(out, (n_files, *required.shape)), required, size_px)
+    block = max(1, min(256, BLOCK_BYTES // int(np.prod(required.shape))))
+    jobs = [range(n_files)[start : start + block] for start in range(0, n_files, block)]
     result = Ingested(
         {},
-        np.zeros((len(paths), DIGEST_BYTES), np.uint8),
-        Signatures(np.zeros(len(paths), np.uint64), np.zeros((len(paths), 3), np.uint8)),
+        np.zeros((n_files, DIGEST_BYTES), np.uint8),
+        Signatures(np.zeros(n_files, np.uint64), np.zeros((n_files, 3), np.uint8)),
     )
-    try:
-        with (
-            tqdm(total=len(paths), desc="decode", unit="img", disable=None) as bar,
-            worker_pool(n_workers, _start_worker, task) as pool,
-        ):
-            # Kept in no variable: what a task has returned is freed when it has been read.
-            for future in as_completed(
-                [pool.submit(_decode_block, start, block) for start in starts]
-            ):
-                start, reasons, digests, found = future.result()
-                rows = slice(start, start + len(digests))
-                result.reasons.update(reasons)
-                result.digests[rows] = digests
-                result.signatures.hashes[rows] = found.hashes
-                result.signatures.colours[rows] = found.colours
-                bar.update(len(digests))
-    except BrokenProcessPool:
-        raise InputError(_crash(task)) from None
+    work = partial(_decode_block, target)
+    with closing(run_decoders(root, paths, work, jobs, "decode")) as blocks:
+        for job, reasons, digests, found, n_deep in blocks:
+            rows = slice(job.start, job.stop)
+            result.reasons.update(reasons)
+            result.digests[rows] = digests
+            result.signatures.hashes[rows] = found.hashes
+            result.signatures.colours[rows] = found.colours
+            result.n_deep += n_deep
     return result
 
 
-def _crash(task: _Task) -> str:
-    suspects = [_full_path(task, index) for index in task.reading if index >= 0]
-    return (
-        f"a decoder crashed at {' or '.join(suspects) or 'an image'}; "
-        "take the file away, list its id in data.exclude (of folder and csv), or give more memory"
-    )
-
-
-def _full_path(task: _Task, index: int) -> str:
-    return os.path.join(task.root, task.paths[index])  # noqa: PTH118
-
-
-def _start_worker(task: _Task) -> None:
-    global _task, _slot
-    _task = task
-    with task.n_started.get_lock():
-        _slot = task.n_started.value % len(task.reading)
-        task.n_started.value += 1
-
-
-def _decode_block(start: int, length: int) -> tuple[int, dict[int, str], np.ndarray, Signatures]:
-    paths = [_full_path(_task, index) for index in range(len(_task.paths))[start : start + length]]
-    block = np.zeros((len(paths), *_task.due.shape), dtype=np.uint8)
+def _decode_block(
+    target: _Target, job: range
+) -> tuple[range, dict[int, str], np.ndarray, Signatures, int]:
+    block = np.zeros((len(job), *target.required.shape), dtype=np.uint8)
     reasons: dict[int, str] = {}
-    digests = np.zeros((len(paths), DIGEST_BYTES), dtype=np.uint8)
-    for i, path in enumerate(paths):
-        _task.reading[_slot] = start + i
+    digests = np.zeros((len(job), DIGEST_BYTES), dtype=np.uint8)
+    n_deep = 0
+    for i, (index, path) in enumerate(read_in_turn(job)):
         try:
-            image = decode_image(path, _task.size_px)
+            image, was_deep = decode(path, target.size_px)
         except RejectedError as error:
-            reasons[start + i] = str(error)
+            reasons[index] = str(error)
             continue
-        if image.shape != _task.due.shape:
-            _task.due.refuse(path, image.shape)
+        if image.shape != target.required.shape:
+            target.required.refuse(path, image.shape)
         block[i] = image
         digests[i] = np.frombuffer(hashlib.sha256(image).digest(), np.uint8)
-    _task.reading[_slot] = -1
-    with open(_task.out, "rb+", buffering=0) as file:
-        file.seek(_task.offset + start * block[0].nbytes)
+        n_deep += was_deep
+    with open(target.out, "rb+", buffering=0) as file:
+        file.seek(target.offset + job.start * block[0].nbytes)
         rest = memoryview(block).cast("B")
         while rest:
             rest = rest[file.write(rest) :]
-    return start, reasons, digests, signatures(block)
+    return job, reasons, digests, signatures(block), n_deep
+
+
+def exact_keys(root: str, paths: Sequence[str], found: Ingested) -> np.ndarray:
+    """Make keys that are equal for exact copies alone: files that decode to equal originals.
+
+    Images that are equal at the working size and in 8 bits need not be. Those alone are looked at
+    again, by their bytes, and decoded in full where these differ.
+
+    Returns
+    -------
+    ndarray of shape (n_good, 64), uint8
+        Of `found.good`: the digest of the pixels, and behind it that of the original, which is
+        zeros where no other image has equal pixels.
+    """
+    good = found.good
+    digests = found.digests[good]
+    keys = np.concatenate([digests, np.zeros_like(digests)], axis=1)
+    _, first = distinct_rows(digests)
+    alike = np.flatnonzero(np.bincount(first, minlength=1)[first] > 1)
+    alike = alike[np.argsort(first[alike], kind="stable")]
+    groups = np.split(good[alike], np.flatnonzero(np.diff(first[alike])) + 1)
+    jobs = [group.tolist() for group in groups if len(group)]
+    with closing(run_decoders(root, paths, _original_digests, jobs, "compare")) as compared:
+        for job, originals in compared:
+            for row, original in zip(np.searchsorted(good, job), originals, strict=True):
+                keys[row, DIGEST_BYTES:] = np.frombuffer(original, np.uint8)
+    return keys
+
+
+def _original_digests(job: Sequence[int]) -> tuple[Sequence[int], list[bytes]]:
+    contents = []
+    for _, path in read_in_turn(job):
+        with open_regular(path) as file:
+            contents.append(hashlib.file_digest(file, "sha256").digest())
+    if len(set(contents)) == 1:
+        return job, contents
+    originals: dict[bytes, bytes] = {}
+    for content, (_, path) in zip(contents, read_in_turn(job), strict=True):
+        if content not in originals:
+            try:
+                originals[content] = original_digest(path)
+            except RejectedError:  # such as too large for the memory: a copy of nothing
+                originals[content] = content
+    return job, [originals[content] for content in contents]

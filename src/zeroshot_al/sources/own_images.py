@@ -13,10 +13,10 @@ from zeroshot_al.sources import duplicates
 from zeroshot_al.sources.duplicates import Duplicate, Signatures
 from zeroshot_al.sources.folder import Candidates
 from zeroshot_al.sources.id_files import labelled_ids, without_excluded
-from zeroshot_al.sources.ingest import Ingested
+from zeroshot_al.sources.ingest import Ingested, exact_keys
 from zeroshot_al.sources.npy_rows import keep_rows
-from zeroshot_al.sources.one_size import decode_to_one_size
 from zeroshot_al.sources.removed import write_removed
+from zeroshot_al.sources.working_size import decode_to_working_size
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +61,12 @@ def read_own_images(
         )
     paths = [candidates.files[name] for name in ids]
     out = directory / "images.npy"
-    found, rejected = decode_to_one_size(
+    found, rejected = decode_to_working_size(
         where, candidates.root, ids, paths, candidates.rejected, size_px, out
     )
     good = found.good
-    order, first = (good[rows] for rows in duplicates.distinct_rows(found.digests[good]))
+    keys = exact_keys(candidates.root, paths, found)
+    order, first = (good[rows] for rows in duplicates.distinct_rows(keys))
     kept_for = {
         ids[copy]: ids[kept] for copy, kept in zip(good, first, strict=True) if copy != kept
     }

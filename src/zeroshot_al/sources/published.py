@@ -9,7 +9,7 @@ from zeroshot_al.sources.archives import read_torchvision
 from zeroshot_al.sources.canonical import canonical_pool, fingerprint
 from zeroshot_al.sources.cifar import CIFAR10, CIFAR100, CifarArchive, read_cifar
 from zeroshot_al.sources.class_folders import list_class_folders, pool_in_place
-from zeroshot_al.sources.ingest import Due, decode_files
+from zeroshot_al.sources.ingest import RequiredShape, decode_files
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def read_local_copy(
         If counts, sizes or the fingerprint are not those of the published data, or if an image
         cannot be read.
     """
-    anew = f"put a lossless copy into {directory}, or remove it to have {source} downloaded"
+    remedy = f"put a lossless copy into {directory}, or remove it to have {source} downloaded"
     listing = list_class_folders(directory)
     for split, n_expected in (("train", expected.n_train), ("test", expected.n_test)):
         n_found = listing.splits.count(split)
@@ -129,20 +129,21 @@ def read_local_copy(
             )
     label_of_folder = LABEL_OF_FOLDER.get(source, {})
     listing = replace(listing, labels=[label_of_folder.get(name, name) for name in listing.labels])
-    due = Due((expected.size_px, expected.size_px, 3), f"those of {source}", anew)
+    shape = (expected.size_px, expected.size_px, 3)
+    required = RequiredShape(shape, f"those of {source}", remedy)
     out = pool_directory / "images.npy"
-    found = decode_files(str(directory), listing.names, due, None, out)
+    found = decode_files(str(directory), listing.names, required, None, out)
     if found.reasons:
         row = min(found.reasons)
         raise InputError(
-            f"{directory / listing.names[row]} cannot be read ({found.reasons[row]}); {anew}"
+            f"{directory / listing.names[row]} cannot be read ({found.reasons[row]}); {remedy}"
         )
     # An archive needs no such check: its md5 was checked.
     if expected.fingerprint is not None and expected.fingerprint != fingerprint(
         found.digests, listing.splits, listing.labels
     ):
         raise InputError(
-            f"the images or labels in {directory} are not those that were published; {anew}"
+            f"the images or labels in {directory} are not those that were published; {remedy}"
         )
     # Without names: the ids must be those that the archive's images get.
     pool = pool_in_place(listing, found, out, None)
@@ -151,12 +152,13 @@ def read_local_copy(
 
 
 def _check_published(pool: Pool, directory: Path, expected: Published) -> None:
-    found = (pool.n_train, len(pool.images) - pool.n_train, len(pool.classes))
-    due = (expected.n_train, expected.n_test, expected.n_classes)
-    if found != due or pool.images.shape[1:3] != (expected.size_px, expected.size_px):
-        height, width = pool.images.shape[1:3]
-        raise InputError(
-            f"{directory} holds {found[0]} + {found[1]} images of {found[2]} classes and "
-            f"{width} x {height} pixels instead of {due[0]} + {due[1]} of {due[2]} and "
-            f"{expected.size_px} x {expected.size_px}; replace or remove it"
-        )
+    height, width = pool.images.shape[1:3]
+    n_test, side = len(pool.images) - pool.n_train, expected.size_px
+    found = _summary(pool.n_train, n_test, len(pool.classes), width, height)
+    published = _summary(expected.n_train, expected.n_test, expected.n_classes, side, side)
+    if found != published:
+        raise InputError(f"{directory} holds {found} instead of {published}; replace or remove it")
+
+
+def _summary(n_train: int, n_test: int, n_classes: int, width: int, height: int) -> str:
+    return f"{n_train} + {n_test} images of {n_classes} classes and {width} x {height} pixels"

@@ -1,5 +1,6 @@
-"""The user's image files at one size: `data.size_px`, or that of the first that can be read."""
+"""The user's image files at the working size: `data.size_px`, or that of the first readable one."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,10 +8,13 @@ from typing import NoReturn
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources.decode import RejectedError, decode_image
-from zeroshot_al.sources.ingest import DATA_SIZE, Due, Ingested, decode_files
+from zeroshot_al.sources.ingest import GIVE_SIZE_PX, Ingested, RequiredShape, decode_files
+from zeroshot_al.sources.samples import RANGE_PERCENT
+
+log = logging.getLogger(__name__)
 
 
-def decode_to_one_size(
+def decode_to_working_size(
     where: str | Path,
     root: str,
     ids: Sequence[str],
@@ -48,10 +52,18 @@ def decode_to_one_size(
     if not ids:
         refuse_all(where, rejected)
     if size_px is None:
-        due = _first_due(where, root, ids, paths, rejected)
+        required = _first_shape(where, root, ids, paths, rejected)
     else:
-        due = Due((size_px, size_px, 3), str(where), DATA_SIZE)
-    found = decode_files(root, paths, due, size_px, out)
+        required = RequiredShape((size_px, size_px, 3), str(where), GIVE_SIZE_PX)
+    found = decode_files(root, paths, required, size_px, out)
+    if found.n_deep:
+        log.info(
+            "%s: %d images of more than 8 bits brought to 8, each by the range that it uses, from "
+            "%g%% to %g%% of its values",
+            where,
+            found.n_deep,
+            *RANGE_PERCENT,
+        )
     rejected = rejected | {ids[row]: why for row, why in sorted(found.reasons.items())}
     if not len(found.good):
         refuse_all(where, rejected)
@@ -67,19 +79,19 @@ def refuse_all(where: str | Path, rejected: Mapping[str, str]) -> NoReturn:
     )
 
 
-def _first_due(
+def _first_shape(
     where: str | Path,
     root: str,
     ids: Sequence[str],
     paths: Sequence[str],
     rejected: Mapping[str, str],
-) -> Due:
-    """Return the shape of the first image that can be read: it is then due of all."""
+) -> RequiredShape:
+    """Return the shape of the first image that can be read: it is then required of all."""
     reasons = {}
     for name, path in zip(ids, paths, strict=True):
         full_path = os.path.join(root, path)  # noqa: PTH118
         try:
-            return Due(decode_image(full_path, None).shape, full_path, DATA_SIZE)
+            return RequiredShape(decode_image(full_path, None).shape, full_path, GIVE_SIZE_PX)
         except RejectedError as error:
             reasons[name] = str(error)
     return refuse_all(where, rejected | reasons)
