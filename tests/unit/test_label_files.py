@@ -58,6 +58,10 @@ def read(tmp_path, content, name="labels.csv"):
             [("a.png", False, ("cat",))],
         ),
         (
+            "id,image,label\n1,a.png,cat\n2,/data/local-files/?d=photos/b.png,dog\n",
+            [("a.png", True, ("cat",)), ("photos/b.png", True, ("dog",))],
+        ),
+        (
             'id,label\na,"{""choices"":[""cat"", ""dog ""]}"\nb,"[""x"", {""choices"":[""ü""]}]"\n',
             [("a", False, ("cat", "dog")), ("b", False, ("x", "ü"))],
         ),

@@ -17,7 +17,10 @@ from zeroshot_al.sources.spreadsheet import read_table
 from zeroshot_al.sources.user_files import read_text
 
 CONTROL = "label"  # name of the <Choices> in label_studio_config.xml
-COLUMNS = ("image_id", "id", "path")  # that can name an image, the first that is filled
+# That can name an image, the first that is filled. Label Studio writes its own number of the task
+# as `id`, beside the `image` of a project that was not made of ours.
+COLUMNS = ("image_id", "image", "id", "path")
+_SERVED = "/data/local-files/?d="  # before the path of a file that Label Studio serves
 OPTION = "labels.file"
 
 
@@ -48,7 +51,7 @@ def read_answers(path: str | Path) -> list[Answer]:
     Parameters
     ----------
     path : path
-        A CSV has a column `label` and one of `id`, `path` and `image_id`. JSON is a list of tasks
+        A CSV has a column `label` and one of `id`, `path`, `image` and `image_id`. JSON is a list of tasks
         made of our label_studio.json, in either of Label Studio's JSON formats.
 
     Raises
@@ -62,7 +65,6 @@ def read_answers(path: str | Path) -> list[Answer]:
 
 def _from_csv(path: Path) -> list[Answer]:
     found, rows = read_table(path, OPTION)
-    # Label Studio's own CSV has its task numbers as `id`.
     columns = [column for column in COLUMNS if column in found]
     if CONTROL not in found or not columns:
         raise InputError(
@@ -74,7 +76,8 @@ def _from_csv(path: Path) -> list[Answer]:
     for number, row in rows.items():
         column = next((column for column in columns if row[column]), columns[0])
         labels = labels_of(row[CONTROL])
-        answers.append(Answer(row[column], column == "path", labels, f"row {number}"))
+        name = row[column].rpartition(_SERVED)[2] if column == "image" else row[column]
+        answers.append(Answer(name, column in ("image", "path"), labels, f"row {number}"))
     return answers
 
 
