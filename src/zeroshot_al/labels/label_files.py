@@ -51,8 +51,8 @@ def read_answers(path: str | Path) -> list[Answer]:
     Parameters
     ----------
     path : path
-        A CSV has a column `label` and one of `id`, `path`, `image` and `image_id`. JSON is a list of tasks
-        made of our label_studio.json, in either of Label Studio's JSON formats.
+        A CSV has a column `label` and one of `id`, `path`, `image` and `image_id`. JSON is a list
+        of tasks made of our label_studio.json, in either of Label Studio's JSON formats.
 
     Raises
     ------
