@@ -1,9 +1,9 @@
 """Write the first `budget` picks for annotation tools, and a gallery to look at them.
 
-Reads   data/pool/, data/embeddings/, data/orders/<method>.csv
+Reads   data/pool/, data/embeddings/, data/zero_shot_orders/ or, by `rule`, data/orders/
 Writes  data/annotate/ (order.csv, list.txt, label_studio.json, manifest.jsonl for CVAT,
         fiftyone.json, gallery.html; images/ if the pool's images have no files of their own)
-Params  budget, profiles.<profile>.{annotate, data, order}
+Params  budget, rule, profiles.<profile>.{annotate, data, order}
 Paper   not in it: what comes after its order
 """
 
@@ -25,31 +25,34 @@ from zeroshot_al.sources.removed import read_removed
 
 def main() -> None:
     """Run the stage."""
-    budget = load_experiment().budget
+    experiment = load_experiment()
+    budget, rule = experiment.budget, experiment.rule
     params = load_section("annotate", AnnotateParams)
     data = load_section("data", DataParams)
     pool = load_pool("data/pool")
     removed = read_removed("data/pool")
-    chosen = choose_order(load_section("order", OrderParams).method, "data/orders", pool.train_ids)
-    method, order, radii = chosen.method, chosen.picks, chosen.radii
+    method = load_section("order", OrderParams).method
+    chosen = choose_order(rule, method, "data/zero_shot_orders", "data/orders", pool.train_ids)
+    method, order = chosen.method, chosen.picks[:budget]
     if budget > len(order):
         raise InputError(
-            f"budget {budget} exceeds the {len(order)} picks of data/orders/{method}.csv; "
-            "lower it in params.yaml, or run kcenter_order again if it was longer"
+            f"budget {budget} exceeds the {len(order)} picks of {chosen.path}; lower it in "
+            f"params.yaml, or make the order longer (zero_shot.n_select, {rule}_order)"
         )
     embeddings = read_npy(f"data/embeddings/{method}.npy", memory_map=True)
     check_fits(*embeddings.shape)
     rows = canonical_rows(embeddings[: pool.n_train])
     files = image_files(data, pool.train_ids)
-    picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, files)
-    label = next(entry.label for entry in METHODS if entry.name == method)
-    overview = make_overview(label, pool, rows, radii, picks, removed, params, files)
+    picks = make_picks(pool, rows, order, chosen.reasons, removed, params, files)
+    name = f"{method}_zero_shot" if rule == "zero_shot" else method
+    label = next(entry.label for entry in METHODS if entry.name == name)
+    overview = make_overview(label, rule, pool, rows, picks, removed, params, files)
     written = files is None and params.write_images
     with replaced_directory("data/annotate") as directory:
         write_exports(
             directory,
             picks,
-            pool.images[order[:budget]] if written else None,
+            pool.images[order] if written else None,
             f"label-first-{method}",
             "annotate" if files is None else files.folder.name,
         )

@@ -1,8 +1,8 @@
 """How often each class is among the first `budget` picks, for each method.
 
-Reads   data/pool/index.csv, data/orders/, data/baselines/{random,coreset}.csv
+Reads   data/pool/index.csv, data/{orders,zero_shot_orders}/, data/baselines/{random,coreset}.csv
 Writes  plots/class_histograms.csv, plots/class_histograms.png, metrics/class_imbalance.json
-Params  budget, seeds
+Params  budget, seeds, profiles.<profile>.order
 Paper   figures 3 and 4
 """
 
@@ -10,8 +10,8 @@ import logging
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import write_csv, write_json
-from zeroshot_al.base.params import load_experiment
-from zeroshot_al.orders import read_seeded_orders, read_zero_shot_orders
+from zeroshot_al.base.params import load_experiment, load_section
+from zeroshot_al.orders import OrderParams, read_orders, read_seeded_orders
 from zeroshot_al.process.stage import run_stage
 from zeroshot_al.report.figures import save_figure
 from zeroshot_al.report.histograms import (
@@ -34,8 +34,9 @@ def main() -> None:
             "params.yaml, or run download again if there were more"
         )
     classes = class_names(labels)
-    zero_shot = read_zero_shot_orders("data/orders", ids)
-    orders = {method: [picks] for method, picks in zero_shot.items()}
+    method = load_section("order", OrderParams).method
+    zero_shot = read_orders(method, "data/zero_shot_orders", "data/orders", ids)
+    orders = {name: [picks] for name, (_, picks) in zero_shot.items()}
     for method in ("random", "coreset"):
         path = f"data/baselines/{method}.csv"
         by_seed = read_seeded_orders(path, ids)

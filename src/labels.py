@@ -1,9 +1,10 @@
 """Join the labels that annotators made to the pool, and split them into training and test.
 
-Reads   data/pool/, data/orders/<method>.csv; labels.file and labels.test_root, wherever they lie
+Reads   data/pool/, data/zero_shot_orders/ or, by `rule`, data/orders/; labels.file and
+        labels.test_root, wherever they lie
 Writes  data/labels/ (labels.csv: id, split, label; report.csv: id, problem, detail; summary.json;
         test_images.npy if there is a test folder); without rows if the pool has labels of its own
-Params  profiles.<profile>.{data, labels, order}
+Params  rule, profiles.<profile>.{data, labels, order}
 Paper   not in it: its pool is labelled beforehand
 """
 
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import replaced_directory, write_csv, write_json
-from zeroshot_al.base.params import load_section
+from zeroshot_al.base.params import Rule, load_experiment, load_section
 from zeroshot_al.base.pool import HEADER, Pool, load_pool
 from zeroshot_al.labels.label_files import read_answers
 from zeroshot_al.labels.label_join import REPORT_HEADER, IdFinder
@@ -29,18 +30,23 @@ def main() -> None:
     """Run the stage."""
     params = load_section("labels", LabelsParams)
     data = load_section("data", DataParams)
-    method = load_section("order", OrderParams).method
+    rule, method = load_experiment().rule, load_section("order", OrderParams).method
     pool = load_pool("data/pool")
     with replaced_directory("data/labels") as directory:
         directory.mkdir(parents=True)
-        rows, report, summary = join(params, data, method, pool, directory)
+        rows, report, summary = join(params, data, rule, method, pool, directory)
         write_csv(directory / "labels.csv", HEADER, rows)
         write_table(directory / "report.csv", REPORT_HEADER, report)
         write_json(directory / "summary.json", summary)
 
 
 def join(
-    params: LabelsParams, data: DataParams, method: str | None, pool: Pool, directory: Path
+    params: LabelsParams,
+    data: DataParams,
+    rule: Rule,
+    method: str | None,
+    pool: Pool,
+    directory: Path,
 ) -> tuple[list, list, dict]:
     """Return the rows of both CSVs and the summary; write the test folder's images."""
     if pool.is_labelled:
@@ -55,7 +61,7 @@ def join(
             "id,label or an export of Label Studio"
         )
     ids = pool.train_ids
-    chosen = choose_order(method, "data/orders", ids)
+    chosen = choose_order(rule, method, "data/zero_shot_orders", "data/orders", ids)
     test, bad_tests = {}, []
     if params.test_root is not None:
         test, bad_tests = read_labelled_folder(

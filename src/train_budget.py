@@ -1,9 +1,9 @@
 """Train the classifier on the first `budget` images of each order, for every seed.
 
-Reads   data/pool/, data/orders/<method>.csv; data/labels/ if the pool has no labels of its own
+Reads   data/pool/, data/{orders,zero_shot_orders}/; data/labels/ if the pool has no own labels
 Writes  metrics/train_budget/<budget>.json, {method: [{seed, accuracy}]}; of labels that were
         brought also trained_on and tested_on, and no run of a method whose picks lack a label
-Params  seeds, profiles.<profile>.classifier; the budget is the script's argument
+Params  seeds, profiles.<profile>.{classifier, order}; the budget is the script's argument
 Paper   section 5.3, figure 2
 """
 
@@ -17,7 +17,7 @@ from zeroshot_al.classifier.classifier import ClassifierParams
 from zeroshot_al.classifier.labelled_pool import PartlyLabelledPool, first_picks, load_labelled_pool
 from zeroshot_al.classifier.side_by_side import run_trainings
 from zeroshot_al.classifier.training import Training
-from zeroshot_al.orders import read_zero_shot_orders
+from zeroshot_al.orders import OrderParams, read_orders
 from zeroshot_al.process.launch import run_shared_stage
 
 POOL, LABELS = "data/pool", "data/labels"
@@ -28,11 +28,12 @@ def main(budget: int, ranks: Ranks) -> None:
     seeds = load_experiment().seeds
     params = load_section("classifier", ClassifierParams)
     pool = load_labelled_pool(POOL, LABELS)
-    active = read_zero_shot_orders("data/orders", pool.train_ids)
+    method = load_section("order", OrderParams).method
+    active = read_orders(method, "data/zero_shot_orders", "data/orders", pool.train_ids)
     picks = {
-        method: tuple(found.tolist())
-        for method, order in active.items()
-        if (found := first_picks(pool, order, budget, f"data/orders/{method}.csv")) is not None
+        name: tuple(found.tolist())
+        for name, (path, order) in active.items()
+        if (found := first_picks(pool, order, budget, str(path))) is not None
     }
     trainings = {
         (method, seed): Training(picks[method], seed, params, POOL, LABELS)

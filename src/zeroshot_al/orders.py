@@ -1,15 +1,16 @@
 """Orders of the pool: the files that the stages write, and how they are read back."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_rows, write_csv
+from zeroshot_al.base.params import Rule
 
 HEADER = ("rank", "index", "id", "radius")
+REASON_HEADER = ("rank", "index", "id", "reason")
 SEEDED_HEADER = ("seed", "rank", "index", "id")
 
 
@@ -20,40 +21,53 @@ class OrderParams:
     Parameters
     ----------
     method : str or None
-        Whose order is annotated and labelled; None if there is only one.
+        Of several encoders, whose order is annotated and labelled, and whose recommended order is
+        trained on.
     """
 
     method: str | None
 
 
 @dataclass(frozen=True, eq=False)
-class ZeroShotOrder:
-    """A zero-shot method's order of the pool.
+class ChosenOrder:
+    """The order that is annotated.
 
     Parameters
     ----------
     method : str
+        Of the encoder.
+    path : Path
     picks : list of int, length n_ordered
         Pool indices by rank.
-    radii : ndarray of shape (n_ordered,), float64
-        Distance of each to the nearest earlier pick.
+    reasons : list of str, length n_ordered
+        Why each was picked: "representative" or "far"; "start" is the random start of k-center.
     """
 
     method: str
+    path: Path
     picks: list[int]
-    radii: np.ndarray
+    reasons: list[str]
 
 
 def write_order(
     path: str | Path, order: Iterable[int], radius: Iterable[float], pool_ids: Sequence[str]
 ) -> None:
-    """Write a zero-shot order: the pool index, id and radius of each pick."""
+    """Write a k-center order: the pool index, id and radius of each pick."""
     picks = zip(_numbers(order), _numbers(radius), strict=True)
     rows = (
         (rank, index, pool_ids[index], f"{distance:.9g}")
         for rank, (index, distance) in enumerate(picks)
     )
     write_csv(path, HEADER, rows)
+
+
+def write_reasoned_order(
+    path: str | Path, order: Iterable[int], reasons: Iterable[str], pool_ids: Sequence[str]
+) -> None:
+    """Write a recommended order: the pool index and id of each pick, and why it was made."""
+    picks = zip(_numbers(order), reasons, strict=True)
+    rows = ((rank, index, pool_ids[index], reason) for rank, (index, reason) in enumerate(picks))
+    write_csv(path, REASON_HEADER, rows)
 
 
 def write_seeded_orders(
@@ -119,56 +133,92 @@ def _checked_index(
     return number
 
 
-def _read_order(path: Path, pool_ids: Sequence[str]) -> ZeroShotOrder:
-    picks, radii = [], []
-    for *pick, radius in read_rows(path, HEADER):
+def _read_order(path: Path, rule: Rule, pool_ids: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Return the picks by rank, and the last column: a radius or a reason."""
+    picks, column = [], []
+    for *pick, last in read_rows(path, HEADER if rule == "kcenter" else REASON_HEADER):
         picks.append(_checked_index(path, len(picks), *pick, pool_ids))
-        radii.append(float(radius))
+        column.append(last)
     if not picks:
         raise InputError(f"{path} holds no order; run the stage that writes it")
-    return ZeroShotOrder(path.stem, picks, np.array(radii))
+    return picks, column
 
 
-def _order_files(directory: str | Path) -> dict[str, Path]:
+def _order_files(directory: str | Path, rule: Rule) -> dict[str, Path]:
     """Return the files of the methods that are active, which are those that are there."""
     files = {path.stem: path for path in sorted(Path(directory).glob("*.csv"))}
     if not files:
-        raise InputError(f"{directory} holds no order; run kcenter_order")
+        raise InputError(f"{directory} holds no order; run {rule}_order")
     return files
 
 
-def read_zero_shot_orders(directory: str | Path, pool_ids: Sequence[str]) -> dict[str, list[int]]:
-    """Read the pool indices by rank of every zero-shot method that is active.
-
-    Raises
-    ------
-    InputError
-        As `read_seeded_orders`, or if no method is active.
-    """
-    files = _order_files(directory)
-    return {method: _read_order(path, pool_ids).picks for method, path in files.items()}
-
-
-def choose_order(
-    method: str | None, directory: str | Path, pool_ids: Sequence[str]
-) -> ZeroShotOrder:
-    """Return the order of the zero-shot method given, else that of the one active.
-
-    Raises
-    ------
-    InputError
-        As `read_zero_shot_orders`; if the method given is not active, or if none is given and
-        several are.
-    """
-    files = _order_files(directory)
-    if method is None and len(files) > 1:
+def _choose(
+    method: str | None, directory: str | Path, files: Mapping[str, Path]
+) -> tuple[str, Path]:
+    """Return the only method and its file, or those of the method given."""
+    if len(files) > 1 and method is None:
         raise InputError(
             f"order.method is null, and {directory} holds the orders of {', '.join(files)}; "
             "name one of them in params.yaml"
         )
-    if method not in (None, *files):
+    if len(files) > 1 and method not in files:
         raise InputError(
             f"order.method {method!r} has no order in {directory}; "
             f"set it to {' or '.join(files)} in params.yaml"
         )
-    return _read_order(files[method or next(iter(files))], pool_ids)
+    chosen = method if len(files) > 1 else next(iter(files))
+    return chosen, files[chosen]
+
+
+def read_orders(
+    method: str | None, zero_shot: str | Path, kcenter: str | Path, pool_ids: Sequence[str]
+) -> dict[str, tuple[Path, list[int]]]:
+    """Read the orders to compare: k-center's of every encoder, the recommended one of one encoder.
+
+    Parameters
+    ----------
+    method : str or None
+        As `OrderParams.method`.
+    zero_shot, kcenter : str or Path
+        Directories of the recommended orders, and of k-center's.
+    pool_ids : sequence of str, length n_pool
+
+    Returns
+    -------
+    dict of str to tuple of Path and list of int
+        The file and the pool indices by rank, of METHOD by k-center and of METHOD_zero_shot.
+
+    Raises
+    ------
+    InputError
+        As `choose_order`.
+    """
+    found = {
+        name: (path, _read_order(path, "kcenter", pool_ids)[0])
+        for name, path in _order_files(kcenter, "kcenter").items()
+    }
+    chosen, path = _choose(method, zero_shot, _order_files(zero_shot, "zero_shot"))
+    return found | {f"{chosen}_zero_shot": (path, _read_order(path, "zero_shot", pool_ids)[0])}
+
+
+def choose_order(
+    rule: Rule,
+    method: str | None,
+    zero_shot: str | Path,
+    kcenter: str | Path,
+    pool_ids: Sequence[str],
+) -> ChosenOrder:
+    """Read the order of one rule and encoder; arguments as of `read_orders`.
+
+    Raises
+    ------
+    InputError
+        If there is no order, or a file is damaged or of another pool; if there are several, and
+        the method given is none of them.
+    """
+    directory = kcenter if rule == "kcenter" else zero_shot
+    chosen, path = _choose(method, directory, _order_files(directory, rule))
+    picks, column = _read_order(path, rule, pool_ids)
+    if rule == "kcenter":
+        column = ["far" if math.isfinite(float(radius)) else "start" for radius in column]
+    return ChosenOrder(chosen, path, picks, column)

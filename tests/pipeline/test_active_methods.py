@@ -118,6 +118,7 @@ def test_with_weights_nothing_is_pretrained_and_one_order_comes_out(project, tmp
         "pretrain_simclr",
         "embed",
         "kcenter_order",
+        "zero_shot_order",
         *(("train_budget", str(budget)) for budget in BUDGETS),
         "class_histograms",
         "learning_curves",
@@ -141,16 +142,17 @@ def test_with_weights_nothing_is_pretrained_and_one_order_comes_out(project, tmp
     np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4)
     assert names(project, "data/embeddings") == ["pretrained.npy"]
     assert names(project, "data/orders") == ["pretrained.csv"]
+    assert names(project, "data/zero_shot_orders") == ["pretrained.csv"]
     order = [int(row["index"]) for row in read_order(project, "pretrained")]
     assert order == kcenter_order(features[:N_TRAIN], N_TRAIN, n_initial=1, seed=0).order.tolist()
     probe = json.loads((project.root / "metrics/linear_eval.json").read_text())
     assert list(probe) == ["pretrained", "pixels"]
     assert list(probe["pretrained"]) == ["linear", "knn"]
     runs = json.loads((project.root / "metrics/train_budget/20.json").read_text())
-    assert list(runs) == ["pretrained"]
+    assert list(runs) == ["pretrained", "pretrained_zero_shot"]
     for name in ("class_imbalance.json", "by_budget/20.json"):
         found = json.loads((project.root / "metrics" / name).read_text())
-        assert list(found) == ["pretrained", "random", "coreset"]
+        assert list(found) == ["pretrained", "pretrained_zero_shot", "random", "coreset"]
 
 
 def test_one_of_the_two_methods_alone(project):
@@ -208,14 +210,20 @@ def test_ready_made_embeddings_are_the_method_pretrained(project, tmp_path):
 
 
 def test_no_embeddings_and_no_orders_are_reported(project):
-    done = project.stage("kcenter_order")
-    assert done.returncode == 1
-    assert "data/embeddings holds no embeddings; run embed" in done.stderr
-    for sentence in (
-        "data/orders holds no order; run kcenter_order",
-        "data/orders/moco.csv holds no order; run the stage that writes it",
+    for rule in ("kcenter", "zero_shot"):
+        done = project.stage(f"{rule}_order")
+        assert done.returncode == 1
+        assert "data/embeddings holds no embeddings; run embed" in done.stderr
+    file = project.root / "data/orders/moco.csv"
+    for sentence, rows in (
+        ("data/orders holds no order; run kcenter_order", []),
+        (
+            "data/orders/moco.csv holds no order; run the stage that writes it",
+            [(0, 0, "image-0", 1)],
+        ),
+        ("data/zero_shot_orders holds no order; run zero_shot_order", []),
     ):
         done = project.stage("train_budget", "20")
         assert done.returncode == 1
         assert sentence in done.stderr
-        write_csv(project.root / "data/orders/moco.csv", HEADER, ())
+        write_csv(file, HEADER, rows)

@@ -55,6 +55,11 @@ def small(fresh_project):
         write_csv(
             orders / f"{method}.csv", ("rank", "index", "id", "radius"), [(*p, 1) for p in picks]
         )
+        write_csv(
+            project.root / f"data/zero_shot_orders/{method}.csv",
+            ("rank", "index", "id", "reason"),
+            [(*p, "far") for p in picks],
+        )
         (project.root / f"models/{method}").mkdir(parents=True)
         older = project.root / f"models/{method}/{method}.safetensors"
         older.write_bytes(b"an older encoder")

@@ -38,7 +38,7 @@ def up_to_date(fresh_project, tmp_path_factory):
     install_stand_in(project, stand_in)
     runner = Runner(project, stand_in / "ran")
     everything = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"}
-    everything |= {"annotate", "labels"}
+    everything |= {"zero_shot_order", "annotate", "labels"}
     # Whatever dvc.lock says of the committed results: their data are not in this copy.
     assert runner.ran("repro", "--force") == everything | TRAINED | BASELINES | COLLECTORS
     project.commit()
@@ -71,10 +71,11 @@ def test_a_budget_outside_the_list_is_trained_as_well(runner):
     [
         (
             "profiles.laptop.moco.temperature=0.3",
-            {"pretrain_moco", "embed", "kcenter_order", "labels"},
+            {"pretrain_moco", "embed", "kcenter_order", "zero_shot_order", "labels"},
         ),
         ("+profiles.laptop.kcenter.n_initial=5", {"kcenter_order", "labels"}),
         ("defaults.kcenter.n_initial=5", {"kcenter_order", "labels"}),
+        ("defaults.zero_shot.seed=5", {"zero_shot_order", "labels"}),
     ],
 )
 def test_a_param_before_the_orders_spares_what_does_not_use_them(runner, changed, stages):

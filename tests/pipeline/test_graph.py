@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import kcenter_order
+import zero_shot_order
 from pipeline.first_party import SRC, first_party_files
 from zeroshot_al.base.params import load_experiment, load_ranks, load_section, read_yaml
 from zeroshot_al.classifier.classifier import ClassifierParams
@@ -27,7 +28,7 @@ SCRIPTS = sorted(SRC.glob("*.py"))
 STAGES = read_yaml((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 OUTS = ("outs", "metrics", "plots")
 PROCESS = "src/zeroshot_al/process/"
-EXPERIMENT_KEYS = {"profile", "budget", "budgets", "seeds"}
+EXPERIMENT_KEYS = {"profile", "budget", "budgets", "seeds", "rule"}
 PROFILES = ("demo", "folder", "gpu", "laptop", "paper")
 SECTION_CLASSES = {
     "data": DataParams,
@@ -36,6 +37,7 @@ SECTION_CLASSES = {
     "simclr": SimclrParams,
     "embed": EmbedParams,
     "kcenter": kcenter_order.KcenterParams,
+    "zero_shot": zero_shot_order.ZeroShotParams,
     "order": OrderParams,
     "annotate": AnnotateParams,
     "labels": LabelsParams,
@@ -66,6 +68,7 @@ def test_the_stages_are_these_in_this_order(fresh_project):
         "pretrain_simclr",
         "embed",
         "kcenter_order",
+        "zero_shot_order",
         "annotate",
         "labels",
         *(f"train_budget@{budget}" for budget in range(5000, 25001, 2500)),

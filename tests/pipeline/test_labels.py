@@ -59,8 +59,8 @@ def annotated(fresh_project, tmp_path_factory):
     # MoCo's order is another one: fewer of its first picks will have a label.
     write_npy(project.root / "data/embeddings/simclr.npy", rows)
     write_npy(project.root / "data/embeddings/moco.npy", np.roll(rows, 7, axis=0))
-    stage(project, "kcenter_order")
-    stage(project, "annotate")
+    for name in ("kcenter_order", "zero_shot_order", "annotate"):
+        stage(project, name)
     return project, root, class_of
 
 
@@ -102,8 +102,9 @@ def test_labels_of_all_picks_train_a_classifier(annotated, tmp_path):
     assert "trained on 32 labels, tested on 8 held-out labels" in log
     assert f"of the first {BUDGET} picks of data/orders/moco.csv have a label; not trained" in log
     found = metrics(project, BUDGET)
-    assert found["moco"] == []
-    (run,) = found["simclr"]
+    # Annotated were the first picks of the recommended order.
+    assert (found["moco"], found["simclr"]) == ([], [])
+    (run,) = found["simclr_zero_shot"]
     assert (run["trained_on"], run["tested_on"]) == (32, "8 held-out labels")
     assert 0.5 < run["accuracy"] <= 1
 
@@ -133,14 +134,14 @@ def test_a_test_folder_and_labels_with_every_problem(annotated, tmp_path):
         (order[5], "missing"),
     ]
     log = stage(project, "train_budget", str(BUDGET))
-    assert f"27 of the first {BUDGET} picks of data/orders/simclr.csv have a label" in log
+    assert f"27 of the first {BUDGET} picks of data/zero_shot_orders/simclr.csv have a label" in log
     assert "rank 1 is the first without" in log
-    assert metrics(project, BUDGET) == {"moco": [], "simclr": []}
+    assert metrics(project, BUDGET) == {"moco": [], "simclr": [], "simclr_zero_shot": []}
     label(project, *annotated[1:], 30, table)
     stage(project, "labels")
     log = stage(project, "train_budget", "30")
     assert f"trained on 30 labels, tested on 20 images of {tests}" in log
-    assert metrics(project, 30)["simclr"][0]["tested_on"] == f"20 images of {tests}"
+    assert metrics(project, 30)["simclr_zero_shot"][0]["tested_on"] == f"20 images of {tests}"
 
 
 def test_without_a_file_the_stage_asks_for_it(annotated, tmp_path):

@@ -87,9 +87,8 @@ if not {mapped}:
     pool = replace(pool, images=pool.images.copy())
 rows = canonical_rows(read_npy("embeddings.npy", memory_map=True))
 params = AnnotateParams(True, 10, 4, 1, 100, 0)
-order, radii = range(300), np.linspace(1, 0.5, 300)
-picks = make_picks(pool, rows, order, radii, removed, params, None)
-overview = make_overview("SimCLR", pool, rows, radii, picks, removed, params, None)
+picks = make_picks(pool, rows, range(300), ["far"] * 300, removed, params, None)
+overview = make_overview("SimCLR", "kcenter", pool, rows, picks, removed, params, None)
 assert len(render_gallery(overview)) > 10_000
 """
 # K-center and the gallery hold the canonical rows, as large as the embeddings' file: what they may

@@ -17,10 +17,12 @@ from safetensors.numpy import load_file
 from pipeline.stand_in import describe_stages
 from zeroshot_al.base.params import read_yaml
 from zeroshot_al.base.pool import load_pool
+from zeroshot_al.coverage import zero_shot_order
 from zeroshot_al.kcenter import kcenter_order
 
 N_TRAIN, N_TEST, N_CLASSES = 1400, 397, 10
-ZERO_SHOT, METHODS = ("moco", "simclr"), ("moco", "simclr", "random", "coreset")
+ENCODERS, ZERO_SHOT = ("moco", "simclr"), ("moco", "simclr", "simclr_zero_shot")
+METHODS = (*ZERO_SHOT, "random", "coreset")
 
 
 def read_rows(file, header: str) -> list[dict[str, str]]:
@@ -86,7 +88,7 @@ def test_all_stages_ran_with_the_profile_s_params(finished, params):
     lock = read_yaml((finished.root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     trained = [f"train_budget@{budget}" for budget in params["budgets"]]
     before = ["download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order", "annotate"]
-    before += ["labels"]
+    before += ["zero_shot_order", "labels"]
     after = ["baseline_random", "baseline_coreset", "class_histograms", "learning_curves"]
     # The lock also keeps the stages of budgets that are not the demo's.
     for stage in before + trained + after:
@@ -95,8 +97,9 @@ def test_all_stages_ran_with_the_profile_s_params(finished, params):
     assert finished.run("dvc", "status", "--json").strip() == "{}"
 
 
-# Read where the pool has no labels of its own: test_labels.py.
-NOT_READ_HERE = {("labels", "data/orders"), ("train_budget", "data/labels")}
+# Read where the pool has no labels of its own, test_labels.py, or by the other rule.
+NOT_READ_HERE = {("labels", "data/orders"), ("labels", "data/zero_shot_orders")}
+NOT_READ_HERE |= {("train_budget", "data/labels"), ("annotate", "data/orders")}
 
 
 def within(path: str, directory: str) -> bool:
@@ -125,7 +128,7 @@ def test_pool(root):
     assert [row["split"] for row in rows] == ["train"] * N_TRAIN + ["test"] * N_TEST
 
 
-@pytest.mark.parametrize("method", ZERO_SHOT)
+@pytest.mark.parametrize("method", ENCODERS)
 def test_pretraining(root, sections, method):
     rows = read_rows(root / f"plots/pretrain/{method}.csv", "epoch,loss,learning_rate")
     epochs = sections[method]["epochs"]
@@ -136,7 +139,7 @@ def test_pretraining(root, sections, method):
     assert not any(key.startswith(("head", "key_")) for key in weights)
 
 
-@pytest.mark.parametrize("method", ZERO_SHOT)
+@pytest.mark.parametrize("method", ENCODERS)
 def test_embeddings_and_orders(root, params, sections, method):
     embeddings = np.load(root / f"data/embeddings/{method}.npy", allow_pickle=False)
     assert embeddings.dtype == np.float32
@@ -158,6 +161,13 @@ def test_embeddings_and_orders(root, params, sections, method):
         assert (
             kcenter_order(embeddings[:N_TRAIN], budget, **kcenter).order.tolist() == order[:budget]
         )
+    rows = read_rows(root / f"data/zero_shot_orders/{method}.csv", "rank,index,id,reason")
+    found = zero_shot_order(embeddings[:N_TRAIN], 50)
+    assert [int(row["rank"]) for row in rows] == list(range(N_TRAIN))
+    assert [int(row["index"]) for row in rows[:50]] == found.order.tolist()
+    assert [row["reason"] for row in rows[:50]] == list(found.reasons)
+    assert sorted(int(row["index"]) for row in rows) == list(range(N_TRAIN))
+    assert [row["id"] for row in rows] == [ids[int(row["index"])] for row in rows]
 
 
 def test_baseline_orders(root, params):

@@ -22,6 +22,7 @@ from zeroshot_al.base.params import read_yaml
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.gallery.annotation import file_name
 from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.orders import HEADER, REASON_HEADER
 from zeroshot_al.sources.removed import read_removed
 from zeroshot_al.sources.spreadsheet import unquote_cell
 
@@ -34,7 +35,7 @@ FILES |= {"manifest.jsonl", "fiftyone.json", "gallery.html"}
 
 
 def make_workspace(root, ids, **annotate_params):
-    """Write params, pool, embeddings and both orders under `root`; return the order's ids."""
+    """Write params, pool, embeddings and the orders under `root`; return k-center's ids."""
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (N_TRAIN + 5, 16, 16, 3), dtype=np.uint8)
     ids = (*ids, *(f"test-{i}" for i in range(5)))
@@ -48,14 +49,18 @@ def make_workspace(root, ids, **annotate_params):
             (rank, index, ids[index], f"{radius:.9g}")
             for rank, (index, radius) in enumerate(zip(found.order, found.radius, strict=True))
         ]
-        write_csv(root / f"data/orders/{method}.csv", ("rank", "index", "id", "radius"), rows)
+        write_csv(root / f"data/orders/{method}.csv", HEADER, rows)
+        # The other way round, and for two reasons.
+        picks = enumerate(reversed(found.order.tolist()))
+        rows_back = [(rank, i, ids[i], ("far", "representative")[rank % 2]) for rank, i in picks]
+        write_csv(root / f"data/zero_shot_orders/{method}.csv", REASON_HEADER, rows_back)
     set_params(root, **annotate_params)
     return [row[2] for row in rows]
 
 
-def set_params(root, budget=BUDGET, data=None, method="simclr", **annotate_params):
+def set_params(root, budget=BUDGET, data=None, method="simclr", rule="kcenter", **annotate_params):
     document = read_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    document |= {"profile": "demo", "budget": budget}
+    document |= {"profile": "demo", "budget": budget, "rule": rule}
     profile = document["profiles"]["demo"]
     profile["annotate"] |= {"n_random": 3, "map_points": 20, "n_clusters": 3} | annotate_params
     profile["data"] |= data or {}
@@ -126,6 +131,38 @@ def test_a_pool_without_files_gets_its_picks_as_images(workspace):
         assert (pixels == pool_images[int(row["id"][-3:])]).all()
     assert addresses()[0] == f"annotate/images/{names[0]}"
     assert read("list.txt").split() == [row["path"] for row in rows]
+
+
+def test_the_rule_says_whose_picks_and_reasons_these_are(workspace):
+    root, order = workspace
+    found = {}
+    for rule in ("kcenter", "zero_shot"):
+        set_params(root, rule=rule)
+        annotate.main()
+        found[rule] = read_order_csv(root / "data/annotate/order.csv")
+    assert [row["id"] for row in found["kcenter"]] == order[:BUDGET]
+    assert [row["reason"] for row in found["kcenter"]] == ["start"] + ["far"] * (BUDGET - 1)
+    rows = found["zero_shot"]
+    assert [row["id"] for row in rows] == order[::-1][:BUDGET]
+    assert [row["reason"] for row in rows[:3]] == ["far", "representative", "far"]
+    # The distance to the nearest earlier pick, of rows of length 1.
+    embeddings = np.load(root / "data/embeddings/simclr.npy").astype(float)
+    units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    places = [int(row["id"][-3:]) for row in rows]
+    for rank in range(1, BUDGET):
+        gaps = np.linalg.norm(units[places[:rank]] - units[places[rank]], axis=1)
+        assert float(rows[rank]["radius"]) == pytest.approx(gaps.min(), abs=1e-5)
+        assert rows[rank]["nearest_earlier"] == rows[gaps.argmin()]["id"]
+    page = (root / "data/annotate/gallery.html").read_text(encoding="utf-8")
+    assert "SimCLR + hedged coverage" in page
+    assert "<span>representative " in page.replace("\n", "")
+
+
+def test_one_order_is_taken_whatever_the_method_is(workspace):
+    root, _ = workspace
+    (root / "data/orders/simclr.csv").unlink()
+    annotate.main()
+    assert "MoCo-v2 + k-center" in (root / "data/annotate/gallery.html").read_text(encoding="utf-8")
 
 
 def test_images_are_written_only_when_asked_for(workspace):

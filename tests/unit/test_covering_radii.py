@@ -9,7 +9,7 @@ from zeroshot_al.gallery.covering_radii import (
     outlier_scores,
     sample_indices,
 )
-from zeroshot_al.gallery.curve import order_curve
+from zeroshot_al.gallery.curve import measure_curve
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.kcenter.input import canonical_rows
 
@@ -73,18 +73,15 @@ def test_covering_radii_are_those_of_all_distances(monkeypatch, block, given):
         np.testing.assert_allclose(found[:-1], expected[:-1], atol=1e-5)
 
 
-def test_the_order_s_own_radii_are_covering_radii():
+@pytest.mark.parametrize("given", [[], [3, 50]])
+def test_the_curve_of_a_k_center_order_is_its_radii(given):
     rows = make_rows()
-    found = kcenter_order(rows, len(rows), n_initial=3, seed=0)
-    counts, covered = order_curve(np.asarray(found.radius), 120)
-    assert counts.tolist() == list(range(1, 121))
-    expected = covering_radii(rows, found.order, counts)
-    np.testing.assert_allclose(covered[2:], expected[2:], atol=1e-5)
-    # After one and two of three random start points, the file knows a lower bound alone.
-    assert (covered[:2] <= expected[:2] + 1e-6).all()
-    assert (np.diff(covered) <= 0).all()
-    counts, covered = order_curve(np.asarray(found.radius), len(rows))
-    assert (counts[-1], covered[-1]) == (len(rows), 0)
+    found = kcenter_order(rows, 121, initial_indices=given)
+    curve = measure_curve(rows, found.order[:120], given, n_random=2, seed=0)
+    assert (curve.counts[0], curve.counts[-1]) == (1, 120)
+    # The pick after b others was the farthest from all of them.
+    np.testing.assert_allclose(curve.radii, found.radius[curve.counts], atol=1e-5)
+    assert curve.knee in curve.counts
 
 
 @pytest.mark.parametrize("counts", [[], [0, 3], [3, 3], [5, 4], [1, 300]])

@@ -72,6 +72,7 @@ def make_picks(names=NAMES):
             name=name,
             path=f"/photos/{name}",
             size_px=(640 + rank, 480),
+            reason="start" if rank == 0 else "far",
             radius=math.inf if rank == 0 else 1 / rank,
             nearest_earlier="" if rank == 0 else names[0],
             duplicates=("copy of =1.png",) if rank == 2 else (),

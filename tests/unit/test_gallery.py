@@ -30,7 +30,7 @@ SECTIONS = ["first", "isolated", "last", "coverage", "map", "clusters", "removed
 VOID = {"meta", "link", "img", "input", "br"}
 
 
-def make_page(height=16, budget=BUDGET):
+def make_page(height=16, budget=BUDGET, rule="zero_shot"):
     """A page on a pool whose first names are hostile."""
     rows = make_rows()
     ids = (*NAMES, *(f"photo {i}.png" for i in range(len(rows) - len(NAMES))))
@@ -45,9 +45,9 @@ def make_page(height=16, budget=BUDGET):
     rejected = {"id": "<img src=x onerror=alert(1)>", "reason": '"broken"'}
     removed = Removed([copy] * 30, [], [rejected])
     params = AnnotateParams(True, 5, 4, 3, 50, 0)
-    radii = np.asarray(found.radius)
-    picks = make_picks(pool, rows, order[:budget], radii[:budget], removed, params, None)
-    overview = make_overview("SimCLR", pool, rows, radii, picks, removed, params, None)
+    reasons = ["representative", "representative", "far"] * (budget // 3 + 1)
+    picks = make_picks(pool, rows, order[:budget], reasons, removed, params, None)
+    overview = make_overview("SimCLR", rule, pool, rows, picks, removed, params, None)
     return render_gallery(overview)
 
 

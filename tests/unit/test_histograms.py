@@ -7,7 +7,7 @@ import pytest
 import class_histograms
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_csv, write_csv
-from zeroshot_al.orders import HEADER, SEEDED_HEADER, read_seeded_orders, read_zero_shot_orders
+from zeroshot_al.orders import HEADER, REASON_HEADER, SEEDED_HEADER, read_orders, read_seeded_orders
 from zeroshot_al.report.figures import save_figure
 from zeroshot_al.report.histograms import (
     class_counts,
@@ -20,6 +20,7 @@ from zeroshot_al.report.methods import METHODS
 
 TEMPLATES = Path(__file__).parents[2] / ".dvc/plots"
 N_POOL, REACH, SEEDS = 60, 30, (3, 5)
+RECOMMENDED = "data/zero_shot_orders"
 
 
 @pytest.fixture
@@ -40,6 +41,11 @@ def workspace(tmp_path, monkeypatch):
             HEADER,
             [(rank, i, ids[i], 1 / (rank + 1)) for rank, i in enumerate(order)],
         )
+        write_csv(
+            f"{RECOMMENDED}/{name}.csv",
+            REASON_HEADER,
+            [(rank, i, ids[i], "far") for rank, i in enumerate(range(N_POOL - 1, -1, -1))],
+        )
     rng = np.random.default_rng(0)
     for name, length in {"random": N_POOL, "coreset": REACH}.items():
         write_csv(
@@ -58,7 +64,7 @@ def workspace(tmp_path, monkeypatch):
 def set_budget(budget):
     Path("params.yaml").write_text(
         f"profile: demo\nbudget: {budget}\nbudgets: [10, {REACH}]\nseeds: [3, 5]\n"
-        "profiles: {demo: {}}\n"
+        "rule: zero_shot\ndefaults: {order: {method: simclr}}\nprofiles: {demo: {order: {}}}\n"
     )
 
 
@@ -111,20 +117,22 @@ def test_budget_above_coreset_leaves_its_panel_out(workspace):
     set_budget(REACH + 1)
     class_histograms.main()
     metric = json.loads(Path("metrics/class_imbalance.json").read_text())
-    assert sorted(metric) == ["moco", "random", "simclr"]
+    assert sorted(metric) == ["moco", "random", "simclr", "simclr_zero_shot"]
     figure = plot_class_histograms(
         {m.name: None if m.name == "coreset" else np.full((1, 3), 20) for m in METHODS}, "abc", 60
     )
-    assert "no order of 60 images" in figure.axes[4].texts[0].get_text()
+    assert "no order of 60 images" in figure.axes[len(METHODS) - 1].texts[0].get_text()
 
 
 @pytest.mark.parametrize("active", ["simclr", "pretrained"])
 def test_a_method_that_is_not_active_has_no_panel(workspace, active):
     Path("data/orders/simclr.csv").rename(f"data/orders/{active}.csv")
-    Path("data/orders/moco.csv").unlink()
+    Path(f"{RECOMMENDED}/simclr.csv").rename(f"{RECOMMENDED}/{active}.csv")
+    for directory in ("data/orders", RECOMMENDED):
+        Path(f"{directory}/moco.csv").unlink()
     class_histograms.main()
     metric = json.loads(Path("metrics/class_imbalance.json").read_text())
-    assert list(metric) == [active, "random", "coreset"]
+    assert list(metric) == [active, f"{active}_zero_shot", "random", "coreset"]
     figure = plot_class_histograms({name: np.full((1, 3), 5) for name in metric}, ["a"] * 3, 15)
     shown = [axis for axis in figure.axes if axis.get_visible()]
     titles = {method.name: method.label for method in METHODS}
@@ -168,10 +176,10 @@ def test_an_order_of_another_pool_or_with_a_gap_is_refused(workspace):
         read_seeded_orders("data/baselines/random.csv", ids[:9])
     others = [*ids[:7], "train/other", *ids[8:]]
     with pytest.raises(InputError, match=r"index 7 of data/orders/moco.csv is not 'train/dog/7'"):
-        read_zero_shot_orders("data/orders", others)
+        read_orders(None, RECOMMENDED, "data/orders", others)
     cut_lines("data/orders/simclr.csv", slice(4, 5))
     with pytest.raises(InputError, match=r"rank 4 of data/orders/simclr.csv should be 3"):
-        read_zero_shot_orders("data/orders", ids)
+        read_orders(None, RECOMMENDED, "data/orders", ids)
 
 
 @pytest.mark.parametrize("n_classes", [2, 10, 100])
@@ -181,8 +189,8 @@ def test_any_number_of_classes_is_drawn(n_classes, tmp_path):
     classes[1] = r"$\frac$"  # no formula, and no error that it is none
     figure = plot_class_histograms(counts, classes, 3 * n_classes)
     save_figure(figure, tmp_path / "a.png")
-    # Five panels: the lowest of each column.
-    named = [text.get_text() for text in figure.axes[4].get_xticklabels()] == classes
+    # The lowest panel of each column.
+    named = [text.get_text() for text in figure.axes[len(METHODS) - 1].get_xticklabels()] == classes
     assert named == (n_classes <= 20)
 
 

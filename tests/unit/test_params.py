@@ -50,7 +50,7 @@ GOOD = {
     "sizes": [1, 2],
     "schedule": {"warmup_epochs": 3},
 }
-TOP = {"profile": "demo", "budget": 20, "budgets": [10, 20], "seeds": [0, 1]}
+TOP = {"profile": "demo", "budget": 20, "budgets": [10, 20], "seeds": [0, 1], "rule": "kcenter"}
 EXPECTED = Section(0.06, 20, True, "moco", None, None, (1, 2), Schedule(3))
 
 
@@ -78,7 +78,7 @@ def without(key):
 def test_good_values_arrive_with_their_types_and_stay(write):
     # Stated by the defaults or by the profile.
     for path in (write(), write(GOOD, {})):
-        assert load_experiment(path) == Experiment("demo", 20, (10, 20), (0, 1))
+        assert load_experiment(path) == Experiment("demo", 20, (10, 20), (0, 1), "kcenter")
         assert load_section("a", Section, path) == EXPECTED
     with pytest.raises(AttributeError):
         load_section("a", Section, path).lr = 1.0
@@ -179,6 +179,7 @@ def test_a_section_that_is_not_there_is_reported(write, top, message):
         ({"seeds": []}, "seeds [] must be distinct"),
         ({"seeds": [3, -1]}, "seed -1 must not be negative"),
         ({"seeds": [0.5]}, "seeds 0.5"),
+        ({"rule": "random"}, "rule 'random' of"),
     ],
 )
 def test_wrong_keys_at_the_top_are_reported(write, top, message):
@@ -221,7 +222,7 @@ def test_ranks_are_read_apart_from_the_experiment(write, top, message):
     assert message in refusal(load_ranks, write(top=top))
     path = write(top={"ranks": 4})
     assert load_ranks(path) == 4
-    assert load_experiment(path) == Experiment("demo", 20, (10, 20), (0, 1))
+    assert load_experiment(path) == Experiment("demo", 20, (10, 20), (0, 1), "kcenter")
 
 
 NUMBERS = ["1e-05", "3e-05", "5e-05", "0.00001", "0.00003", "1.5e-7", "1E-5", "1e+30", ".5", "5."]

@@ -21,6 +21,7 @@ from ruamel.yaml.error import YAMLError
 from zeroshot_al.base.errors import InputError
 
 T = typing.TypeVar("T")
+Rule = typing.Literal["zero_shot", "kcenter"]
 
 _NOT_OF_THE_EXPERIMENT = ("defaults", "profiles", "ranks")
 
@@ -33,10 +34,11 @@ class Experiment:
     budget: int
     budgets: tuple[int, ...]
     seeds: tuple[int, ...]
+    rule: Rule
 
 
 def load_experiment(path: str | Path = "params.yaml") -> Experiment:
-    """Read and check the profile's name, the budgets and the seeds.
+    """Read and check the profile's name, the budgets, the seeds and the rule.
 
     Raises
     ------

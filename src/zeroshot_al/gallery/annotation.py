@@ -11,7 +11,7 @@ from PIL import Image
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path, write_json
 from zeroshot_al.base.pool import Pool
-from zeroshot_al.gallery.covering_radii import nearest_earlier, outlier_scores
+from zeroshot_al.gallery.covering_radii import distances, nearest_earlier, outlier_scores
 from zeroshot_al.gallery.exports import (
     LABEL_CONFIG,
     ORDER_HEADER,
@@ -63,7 +63,7 @@ def make_picks(
     pool: Pool,
     rows: np.ndarray,
     order: Sequence[int],
-    radii: np.ndarray,
+    reasons: Sequence[str],
     removed: Removed,
     params: AnnotateParams,
     files: ImageFiles | None,
@@ -77,7 +77,8 @@ def make_picks(
         Canonical rows of the pool's train images.
     order : sequence of int, length budget
         Pool indices by rank.
-    radii : ndarray of shape (budget,), float64
+    reasons : sequence of str, length budget
+        As `ChosenOrder.reasons`.
     removed : Removed
     params : AnnotateParams
     files : ImageFiles or None
@@ -93,7 +94,8 @@ def make_picks(
     for copy, kept in removed.kept_for.items():
         copies_of.setdefault(kept, []).append(copy)
     labelled = pool.labelled_indices
-    nearest = nearest_earlier(rows, [*labelled, *order], len(labelled)).tolist()
+    nearest = nearest_earlier(rows, [*labelled, *order], len(labelled))
+    radii = distances(rows, order, nearest)
     scores = outlier_scores(rows, order, params.n_neighbours, params.seed)
     height, width = pool.images.shape[1:3]
     n_digits = len(str(len(order) - 1))
@@ -114,7 +116,8 @@ def make_picks(
                 name=name,
                 path=path,
                 size_px=size_px,
-                radius=float(radii[rank]),
+                reason=reasons[rank],
+                radius=radii[rank],
                 nearest_earlier="" if nearest[rank] < 0 else ids[nearest[rank]],
                 duplicates=tuple(copies_of.get(image_id, ())),
                 outlier_score=float(scores[rank]),

@@ -2,8 +2,7 @@
 
 All functions take canonical rows (`kcenter.input.canonical_rows`): unit length, float32, so that
 distances lie in [0, 2] and are those of the k-center order. Products are float32: a distance is
-exact to about 1e-6 / distance. Radii of the order itself need no function here: the radius that
-`kcenter_order` writes beside the pick of rank b is the covering radius of the first b picks.
+exact to about 1e-6 / distance.
 
 References
 ----------
@@ -13,6 +12,7 @@ to the k nearest neighbours as the weight of an outlier. V. Satopaa et al., "Fin
 a Haystack", ICDCS workshops 2011.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,6 +56,15 @@ def nearest_earlier(rows: np.ndarray, sequence: Sequence[int], n_given: int = 0)
     if n_given == 0 and len(nearest):
         nearest[0] = -1
     return nearest[n_given:]
+
+
+def distances(rows: np.ndarray, indices: Sequence[int], others: Sequence[int]) -> list[float]:
+    """Distance in float64 of each pool index to the other beside it; infinite where that is -1."""
+    pairs = zip(indices, others, strict=True)
+    return [
+        math.inf if other < 0 else float(np.linalg.norm(rows[index].astype(float) - rows[other]))
+        for index, other in pairs
+    ]
 
 
 def covering_radii(

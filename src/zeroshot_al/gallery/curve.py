@@ -1,4 +1,4 @@
-"""Covering radius against the number of labels, of the order and of random orders."""
+"""Covering radius against the number of labels, of an order and of random orders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,12 +42,7 @@ class RadiusCurve:
 
 
 def measure_curve(
-    rows: np.ndarray,
-    radii: np.ndarray,
-    budget: int,
-    labelled: Sequence[int],
-    n_random: int,
-    seed: int,
+    rows: np.ndarray, order: Sequence[int], labelled: Sequence[int], n_random: int, seed: int
 ) -> RadiusCurve:
     """Compare the first picks of an order with those of random orders.
 
@@ -55,55 +50,29 @@ def measure_curve(
     ----------
     rows : ndarray of shape (n_samples, n_dims), float32
         Canonical rows.
-    radii : ndarray of shape (n_ordered,), float64
-        As the order was written with, from its first pick to its last.
-    budget : int
-        How many picks to look at, at most n_ordered.
+    order : sequence of int, length budget
+        Pool indices by rank.
     labelled : sequence of int
         Pool indices that are labelled already.
     n_random, seed : int
         How many random orders to draw, and from which seed.
     """
-    counts, covered = order_curve(radii, budget)
-    knee = find_knee(counts.astype(float), covered)
-    drawn = _spread(budget, N_COUNTS, N_COUNTS // 4)
-    if knee is not None:
-        drawn = np.union1d(drawn, counts[knee])
+    budget = len(order)
+    counts = _spread(budget, N_COUNTS, N_COUNTS // 4)
+    radii = covering_radii(rows, order, counts.tolist(), labelled)
+    knee = find_knee(counts.astype(float), radii)
     random_counts = _spread(budget, N_RANDOM_COUNTS, N_RANDOM_COUNTS // 2)
     unlabelled = np.setdiff1d(np.arange(len(rows)), labelled)
     orders = (np.random.default_rng([seed, i]).permutation(unlabelled) for i in range(n_random))
     return RadiusCurve(
-        counts=drawn.tolist(),
-        radii=covered[drawn - 1],
+        counts=counts.tolist(),
+        radii=radii,
         random_counts=random_counts.tolist(),
         random_radii=np.stack(
             [covering_radii(rows, order, random_counts, labelled) for order in orders]
         ),
         knee=None if knee is None else int(counts[knee]),
     )
-
-
-def order_curve(radii: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray]:
-    """Covering radius of the first picks, out of the radii that the order was written with.
-
-    The pick of rank b was the farthest from all before it: its radius is what b picks leave. Of
-    several random start points all but the first have smaller ones; the largest later radius then
-    stands for them, which is not above the true one.
-
-    Parameters
-    ----------
-    radii : ndarray of shape (n_ordered,), float64
-    budget : int
-        At most n_ordered.
-
-    Returns
-    -------
-    counts : ndarray of shape (budget,), int64
-    covering : ndarray of shape (budget,), float64
-    """
-    next_radii = np.append(radii, 0.0)[1:]
-    covering = np.maximum.accumulate(next_radii[::-1])[::-1]
-    return np.arange(1, budget + 1), covering[:budget]
 
 
 def _spread(budget: int, n_even: int, n_early: int) -> np.ndarray:

@@ -25,6 +25,7 @@ ORDER_HEADER = (
     "rank",
     "id",
     "path",
+    "reason",
     "radius",
     "nearest_earlier",
     "duplicate_group",
@@ -59,6 +60,8 @@ class Pick:
         Of the image's file; "" if there is none.
     size_px : tuple of int
         Width and height as a viewer shows them: turned as the file's EXIF says.
+    reason : str
+        Why it was picked, as `ChosenOrder.reasons`.
     radius : float
         Distance to the nearest earlier pick; infinite for the first.
     nearest_earlier : str
@@ -75,6 +78,7 @@ class Pick:
     name: str
     path: str
     size_px: tuple[int, int]
+    reason: str
     radius: float
     nearest_earlier: str
     duplicates: tuple[str, ...]
@@ -92,6 +96,7 @@ def order_rows(picks: Sequence[Pick]) -> Iterator[tuple]:
             pick.rank,
             pick.id,
             pick.path,
+            pick.reason,
             f"{pick.radius:.9g}",
             pick.nearest_earlier,
             pick.id if pick.duplicates else "",
@@ -173,6 +178,7 @@ def _fields(pick: Pick) -> dict[str, object]:
     return {
         "rank": pick.rank,
         "image_id": pick.id,
+        "reason": pick.reason,
         "radius": float(pick.radius) if math.isfinite(pick.radius) else None,
         "nearest_earlier": pick.nearest_earlier,
         "duplicates": list(pick.duplicates),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zeroshot_al.base.params import Rule
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.gallery.annotation import AnnotateParams
 from zeroshot_al.gallery.curve import RadiusCurve, measure_curve
@@ -25,6 +26,7 @@ class Overview:
     ----------
     method : str
         How the order's method is called.
+    rule : {"zero_shot", "kcenter"}
     pool : Pool
     picks : sequence of Pick, length budget
     removed : Removed
@@ -38,6 +40,7 @@ class Overview:
     """
 
     method: str
+    rule: Rule
     pool: Pool
     picks: Sequence[Pick]
     removed: Removed
@@ -50,9 +53,9 @@ class Overview:
 
 def make_overview(
     method: str,
+    rule: Rule,
     pool: Pool,
     rows: np.ndarray,
-    radii: np.ndarray,
     picks: Sequence[Pick],
     removed: Removed,
     params: AnnotateParams,
@@ -64,13 +67,12 @@ def make_overview(
     ----------
     method : str
         How the order's method is called.
+    rule : {"zero_shot", "kcenter"}
     pool : Pool
     rows : ndarray of shape (n_train, n_dims), float32
         Canonical rows of the pool's train images.
-    radii : ndarray of shape (n_ordered,), float64
-        Of all picks of the order.
     picks : sequence of Pick, length budget
-        The first of them.
+        The first of the order.
     removed : Removed
     params : AnnotateParams
     files : ImageFiles or None
@@ -83,12 +85,11 @@ def make_overview(
         folder = Path("data/annotate") if params.write_images else None
     return Overview(
         method=method,
+        rule=rule,
         pool=pool,
         picks=picks,
         removed=removed,
-        curve=measure_curve(
-            rows, radii, len(picks), pool.labelled_indices, params.n_random, params.seed
-        ),
+        curve=measure_curve(rows, indices, pool.labelled_indices, params.n_random, params.seed),
         pool_map=map_pool(rows, indices, params.map_points, params.seed),
         clusters=count_clusters(rows, indices, params.n_clusters, N_TYPICAL, params.seed),
         folder=folder,

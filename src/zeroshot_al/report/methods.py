@@ -26,6 +26,9 @@ METHODS = (
     Method("moco", "MoCo-v2 + k-center", "#0072B2", "o", "solid"),
     Method("simclr", "SimCLR + k-center", "#D55E00", "s", "solid"),
     Method("pretrained", "Existing model + k-center", "#CC79A7", "P", (0, (6, 1, 1, 1))),
+    Method("moco_zero_shot", "MoCo-v2 + hedged coverage", "#56B4E9", "v", (0, (8, 2))),
+    Method("simclr_zero_shot", "SimCLR + hedged coverage", "#E69F00", "v", (0, (8, 2))),
+    Method("pretrained_zero_shot", "Existing model + hedged coverage", "#000000", "v", (0, (8, 2))),
     Method("random", "Random", "#666666", "D", (0, (1, 1))),
     Method("coreset", "Core-Set (iterative)", "#009E73", "^", (0, (5, 2))),
 )

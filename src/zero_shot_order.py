@@ -1,0 +1,61 @@
+"""Make the recommended order of the pool on each method's embeddings, once.
+
+Reads   data/embeddings/, data/pool/index.csv, data/pool/labelled.csv where there is one
+Writes  data/zero_shot_orders/<method>.csv (rank, index, id, reason); any prefix is the selection
+        for that budget
+Params  profiles.<profile>.zero_shot
+Paper   not in it: beside its k-center
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import read_npy, replaced_directory
+from zeroshot_al.base.params import load_section
+from zeroshot_al.base.pool import load_pool
+from zeroshot_al.coverage import zero_shot_order
+from zeroshot_al.orders import write_reasoned_order
+from zeroshot_al.process.stage import run_stage
+
+
+@dataclass(frozen=True)
+class ZeroShotParams:
+    """Params section `zero_shot`: at most how many picks, out of how many, and the sample's seed.
+
+    Each number is at least 1, and the pool's where the pool is smaller.
+    """
+
+    n_select: int
+    n_targets: int
+    seed: int
+
+
+def main() -> None:
+    """Run the stage."""
+    params = load_section("zero_shot", ZeroShotParams)
+    pool = load_pool("data/pool")
+    ids = pool.train_ids
+    n_select = min(params.n_select, len(ids) - len(pool.labelled_indices))
+    files = sorted(Path("data/embeddings").glob("*.npy"))
+    if not files:
+        raise InputError("data/embeddings holds no embeddings; run embed")
+    # All orders before the first file: bad embeddings of one method leave all files as they were.
+    orders = {
+        file.stem: zero_shot_order(
+            read_npy(file, memory_map=True)[: len(ids)],
+            n_select,
+            # Images labelled already are picks from the start, and not in the order.
+            initial_indices=pool.labelled_indices,
+            n_targets=min(params.n_targets, len(ids)),
+            seed=params.seed,
+        )
+        for file in files
+    }
+    with replaced_directory("data/zero_shot_orders") as directory:
+        for method, found in orders.items():
+            write_reasoned_order(directory / f"{method}.csv", found.order, found.reasons, ids)
+
+
+if __name__ == "__main__":
+    run_stage(main)
