@@ -128,6 +128,7 @@ def test_every_stage_takes_a_step(fresh_project, images):
         ["pretrain_simclr"],
         ["embed"],
         ["kcenter_order"],
+        ["zero_shot_order"],
         *(["train_budget", str(budget)] for budget in budgets),
         ["baseline_random"],
         ["baseline_coreset"],

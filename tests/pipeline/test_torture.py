@@ -42,8 +42,15 @@ SETTINGS = FEWER_STEPS | {
 }
 TRAINING = ("pretrain_moco", "pretrain_simclr", "train_budget", "baseline_random")
 TRAINING += ("baseline_coreset",)
-STAGES = ("download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order", "annotate")
-STAGES += ("labels", "train_budget@140", "baseline_random", "baseline_coreset")
+STAGES = ("download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order")
+STAGES += (
+    "zero_shot_order",
+    "annotate",
+    "labels",
+    "train_budget@140",
+    "baseline_random",
+    "baseline_coreset",
+)
 STAGES += ("class_histograms", "learning_curves")
 # Put in place as a whole; the other directories are filled file by file.
 WHOLE = ("data/pool/", "data/annotate/", "data/labels/")

@@ -105,7 +105,7 @@ def test_labels_are_labels_all_the_way(annotated):
     assert "\x1b[31m" not in told
     assert r"<script>alert(1)</script>\x1b[31m" in told
     runs = json.loads((project.root / f"metrics/train_budget/{BUDGET}.json").read_text())
-    assert len(runs["simclr"]) == 1
+    assert len(runs["simclr_zero_shot"]) == 1
     cells = [
         cell for row in table(project.root / "data/labels/report.csv") for cell in row.values()
     ]
