@@ -38,7 +38,7 @@ def up_to_date(fresh_project, tmp_path_factory):
     install_stand_in(project, stand_in)
     runner = Runner(project, stand_in / "ran")
     everything = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"}
-    everything |= {"zero_shot_order", "annotate", "labels"}
+    everything |= {"zero_shot_order", "probe_curves", "annotate", "labels"}
     # Whatever dvc.lock says of the committed results: their data are not in this copy.
     assert runner.ran("repro", "--force") == everything | TRAINED | BASELINES | COLLECTORS
     project.commit()
@@ -71,7 +71,14 @@ def test_a_budget_outside_the_list_is_trained_as_well(runner):
     [
         (
             "profiles.laptop.moco.temperature=0.3",
-            {"pretrain_moco", "embed", "kcenter_order", "zero_shot_order", "labels"},
+            {
+                "pretrain_moco",
+                "embed",
+                "kcenter_order",
+                "zero_shot_order",
+                "probe_curves",
+                "labels",
+            },
         ),
         ("+profiles.laptop.kcenter.n_initial=5", {"kcenter_order", "labels"}),
         ("defaults.kcenter.n_initial=5", {"kcenter_order", "labels"}),
@@ -112,8 +119,8 @@ def test_an_edited_module_makes_stale_what_lists_its_room_and_nothing_else(runne
     expected = {
         "process/stage.py": set(),
         "methods/moco.py": {"pretrain_moco"},
-        "report/curves.py": COLLECTORS,
-        "selfsup/pretrain.py": {"pretrain_moco", "pretrain_simclr", "embed"},
+        "report/curves.py": COLLECTORS | {"probe_curves"},
+        "selfsup/pretrain.py": {"pretrain_moco", "pretrain_simclr", "embed", "probe_curves"},
         "sources/class_folders.py": {"download", "annotate", "labels"},
     }
     for module, stages in expected.items():

@@ -19,6 +19,7 @@ from zeroshot_al.labels.labelling import LabelsParams
 from zeroshot_al.methods.moco import MocoParams
 from zeroshot_al.methods.simclr import SimclrParams
 from zeroshot_al.orders import OrderParams
+from zeroshot_al.probing.pools import ProbeParams
 from zeroshot_al.selfsup.encoders import EncoderParams
 from zeroshot_al.selfsup.pretrain import PretrainParams
 from zeroshot_al.sources.params import DataParams
@@ -38,6 +39,7 @@ SECTION_CLASSES = {
     "embed": EmbedParams,
     "kcenter": kcenter_order.KcenterParams,
     "zero_shot": zero_shot_order.ZeroShotParams,
+    "probe": ProbeParams,
     "order": OrderParams,
     "annotate": AnnotateParams,
     "labels": LabelsParams,
@@ -69,6 +71,7 @@ def test_the_stages_are_these_in_this_order(fresh_project):
         "embed",
         "kcenter_order",
         "zero_shot_order",
+        "probe_curves",
         "annotate",
         "labels",
         *(f"train_budget@{budget}" for budget in range(5000, 25001, 2500)),

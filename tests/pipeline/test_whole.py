@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +88,7 @@ def test_all_stages_ran_with_the_profile_s_params(finished, params):
     lock = read_yaml((finished.root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     trained = [f"train_budget@{budget}" for budget in params["budgets"]]
     before = ["download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order", "annotate"]
-    before += ["zero_shot_order", "labels"]
+    before += ["zero_shot_order", "probe_curves", "labels"]
     after = ["baseline_random", "baseline_coreset", "class_histograms", "learning_curves"]
     # The lock also keeps the stages of budgets that are not the demo's.
     for stage in before + trained + after:
@@ -224,7 +224,28 @@ def test_plots(root, params):
         assert sum(counts) == pytest.approx(params["budget"], abs=0.01)
 
 
-@pytest.mark.parametrize("name", ["learning_curves", "class_histograms"])
+def test_probe_curves(root, sections):
+    header = "encoder,pool,order,head,features,budget,n_resamples,accuracy,difference,labels_saved"
+    rows = read_rows(root / "plots/probe_curves.csv", f"{header},low,high")
+    probe, rules = sections["probe"], ("kcenter", "coverage", "zero_shot", "random")
+    keys = ("encoder", "pool", "order", "head", "features", "budget")
+    assert {tuple(row[key] for key in keys) for row in rows} == {
+        (encoder, pool, order, head, features, str(budget))
+        for encoder, features in product(ENCODERS, ENCODERS)
+        for pool, order in product(("pool", "tail"), rules)
+        for head in ("linear", "nearest")
+        for budget in probe["budgets"]
+    }
+    assert {int(row["n_resamples"]) for row in rows} == {probe["n_resamples"]}
+    judged = json.loads((root / "metrics/probe/orders.json").read_text())
+    for encoder in ENCODERS:
+        assert tuple(judged[encoder]) == rules
+        for verdict in judged[encoder].values():
+            assert 0 <= verdict["broken_of_100"] <= 50
+            assert min(verdict["all_classes_after"].values()) >= N_CLASSES
+
+
+@pytest.mark.parametrize("name", ["learning_curves", "class_histograms", "probe_curves"])
 def test_pictures_show_something(root, name):
     with Image.open(root / f"plots/{name}.png") as image:
         assert image.format == "PNG"
@@ -233,7 +254,7 @@ def test_pictures_show_something(root, name):
     colours, counts = np.unique(pixels, axis=0, return_counts=True)
     assert len(colours) > 50
     assert counts.max() < 0.98 * len(pixels)
-    for colour in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00), (0x00, 0x9E, 0x73)):  # the methods'
+    for colour in ((0xE6, 0x9F, 0x00), (0xD5, 0x5E, 0x00), (0x00, 0x9E, 0x73)):  # the methods'
         assert (colours == colour).all(axis=1).any()
 
 

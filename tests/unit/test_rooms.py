@@ -15,6 +15,7 @@ ROOMS = (
     "embedding",
     "kcenter",
     "coverage",
+    "probing",
     "classifier",
     "methods",
     "gallery",
