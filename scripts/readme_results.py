@@ -13,6 +13,8 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path, read_json
 from zeroshot_al.process.stage import run_stage
 from zeroshot_al.report.curves import from_csv
+from zeroshot_al.report.labels_saved import read_probe_rows
+from zeroshot_al.report.labels_saved_views import markdown_labels_saved
 from zeroshot_al.report.tables import markdown_linear_eval, markdown_results, provenance_line
 
 BEGIN = "<!-- results: begin, written by scripts/readme_results.py -->"
@@ -21,7 +23,7 @@ README, DETAILS = "README.md", "docs/RESULTS.md"
 
 
 def results_blocks(root: Path) -> dict[str, str]:
-    """Make each page's block from the files under `root`; provenance.json alone may be missing."""
+    """Make each page's block from files under `root`; provenance and labels saved may be missing."""
     provenance = root / "metrics/provenance.json"
     made_with = provenance_line(read_json(provenance) if provenance.exists() else None)
     tables = markdown_results(from_csv(root / "plots/learning_curves.csv"))
@@ -32,6 +34,10 @@ def results_blocks(root: Path) -> dict[str, str]:
         "![Class counts among the first picks of each method](../plots/class_histograms.png)",
         markdown_linear_eval(read_json(root / "metrics/linear_eval.json")),
     ]
+    probe = root / "plots/probe_curves.csv"
+    if probe.exists():
+        picture = "![Labels saved against the number of labels](../plots/probe_curves.png)"
+        rest += [picture, markdown_labels_saved(read_probe_rows(probe))]
     return {
         README: "\n\n".join([curves.format(""), summary]),
         DETAILS: "\n\n".join([curves.format("../"), made_with, tables, *rest]),

@@ -21,7 +21,8 @@ from zeroshot_al.probing.pools import ProbeParams, broken_counts
 from zeroshot_al.probing.resample import KINDS, probe_resample
 from zeroshot_al.process.stage import run_stage
 from zeroshot_al.report.figures import save_figure
-from zeroshot_al.report.labels_saved import CSV_HEADER, judge, plot_labels_saved, summarise_probe
+from zeroshot_al.report.labels_saved import CSV_HEADER, judge, summarise_probe
+from zeroshot_al.report.labels_saved_views import plot_labels_saved
 from zeroshot_al.selfsup.encoders import READY_MADE, EncoderParams
 
 

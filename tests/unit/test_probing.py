@@ -26,7 +26,14 @@ from zeroshot_al.probing.pools import (
     seen_all_after,
 )
 from zeroshot_al.probing.resample import make_orders, probe_resample
-from zeroshot_al.report.labels_saved import CSV_HEADER, judge, labels_saved, summarise_probe
+from zeroshot_al.report.labels_saved import (
+    CSV_HEADER,
+    judge,
+    labels_saved,
+    read_probe_rows,
+    summarise_probe,
+)
+from zeroshot_al.report.labels_saved_views import markdown_labels_saved
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ProbeParams((5, 10, 20), (1000,), 2, 12000, 4, 100, 10.0, 0)
@@ -217,6 +224,16 @@ def test_the_stage_probes_every_pool_and_leaves_no_checkpoint(workspace):
     }
     assert not list(Path(".checkpoints").rglob("*.json"))
     assert "broken_of_100" not in json.loads(Path("metrics/probe/orders.json").read_text())["moco"]
+    table = markdown_labels_saved(read_probe_rows("plots/probe_curves.csv")).splitlines()
+    assert table[2] == "| pool | labels | random, % | k-center | coverage | hedged coverage |"
+    (row,) = (
+        row
+        for row in rows
+        if (row["encoder"], row["features"], row["head"]) == ("moco", "moco", "linear")
+        and (row["pool"], row["budget"], row["order"]) == ("tail", "20", "coverage")
+    )
+    numbers = [float(row[key]) for key in ("labels_saved", "low", "high")]
+    assert "{:.2f} ({:.2f} to {:.2f})".format(*numbers) in table[-1]
     first = {file: file.read_bytes() for file in Path("plots").iterdir()}
     workspace["profiles"]["demo"]["probe"]["large_budgets"] = [50, 200, 400]
     Path("params.yaml").write_text(json.dumps(workspace), encoding="utf-8")

@@ -1,14 +1,13 @@
 """Labels saved: how many random labels do what so many chosen ones do."""
 
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
 
-from zeroshot_al.report.figures import styled
-from zeroshot_al.report.tables import FEATURES
+from zeroshot_al.base.files import read_csv
 
 N_BOOTSTRAP = 200
 CSV_HEADER = (
@@ -25,17 +24,6 @@ CSV_HEADER = (
     "low",
     "high",
 )
-ORDERS = {  # label, colour of Okabe and Ito, marker
-    "kcenter": ("k-center", "#D55E00", "s"),
-    "coverage": ("coverage", "#009E73", "^"),
-    "zero_shot": ("hedged coverage", "#E69F00", "v"),
-}
-POOLS = {
-    "pool": "as it is",
-    "coarse": "its coarse classes",
-    "tail": "a long tail of it, balanced accuracy",
-    "all": "all of it",
-}
 
 
 @dataclass(frozen=True)
@@ -58,6 +46,25 @@ class Row:
     labels_saved: float | None
     low: float | None
     high: float | None
+
+
+def read_probe_rows(path: str | Path) -> list[Row]:
+    """Read plots/probe_curves.csv.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or has other columns.
+    """
+    kinds = typing.get_type_hints(Row)
+    # An empty cell is None.
+    kinds |= dict.fromkeys(
+        ("labels_saved", "low", "high"), lambda cell: float(cell) if cell else None
+    )
+    return [
+        Row(**{name: kinds[name](cell) for name, cell in row.items()})
+        for row in read_csv(path, CSV_HEADER)
+    ]
 
 
 def labels_saved(
@@ -190,49 +197,3 @@ def judge(rows: Sequence[Row], results: Iterable[tuple[str, Mapping]]) -> dict[s
             verdict["broken_of_100"] = round(float(np.mean(counts)), 1)
         judged.setdefault(encoder, {})[order] = verdict
     return judged
-
-
-@styled()
-def plot_labels_saved(rows: Sequence[Row]) -> Figure:
-    """Draw labels saved against labels, a row of panels an encoder and a column a pool.
-
-    Of the linear head on the features that chose.
-    """
-    encoders = list(dict.fromkeys(row.encoder for row in rows))
-    pools = [pool for pool in POOLS if any(row.pool == pool for row in rows)]
-    figure = Figure(figsize=(4 * len(pools), 3.2 * len(encoders)), layout="constrained")
-    axes = figure.subplots(len(encoders), len(pools), squeeze=False, sharey=True)
-    for line, encoder in zip(axes, encoders, strict=True):
-        for axis, pool in zip(line, pools, strict=True):
-            axis.axhline(1, color="#666666", linestyle=(0, (1, 1)), linewidth=2)
-            axis.set_title(f"{FEATURES.get(encoder, encoder)}: {POOLS[pool]}")
-            for order, (label, color, marker) in ORDERS.items():
-                curve = [
-                    row
-                    for row in rows
-                    if (row.encoder, row.pool, row.order) == (encoder, pool, order)
-                    and (row.head, row.features) == ("linear", encoder)
-                ]
-                x = [row.budget for row in curve]
-                axis.plot(
-                    x,
-                    [row.labels_saved for row in curve],
-                    color=color,
-                    marker=marker,
-                    markersize=5,
-                    linewidth=2,
-                    label=label,
-                )
-                if curve and curve[0].low is not None:
-                    bounds = [row.low for row in curve], [row.high for row in curve]
-                    axis.fill_between(x, *bounds, color=color, alpha=0.15, linewidth=0)
-            axis.set_xscale("log")
-            axis.set_yscale("log")
-            for scale in (axis.xaxis, axis.yaxis):
-                scale.set_major_formatter(StrMethodFormatter("{x:,g}"))
-            axis.set_yticks([0.5, 1, 2, 4, 8], minor=False)
-            axis.minorticks_off()
-            axis.set_xlabel("labels")
-        line[0].set_ylabel("random labels that do the same,\nfor each label")
-    axes[0, 0].legend(loc="best")
-    return figure

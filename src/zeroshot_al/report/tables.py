@@ -54,7 +54,7 @@ def markdown_results(accuracies: Accuracies) -> str:
     return "\n\n".join(
         [
             f"Test accuracy in %, {of}; the best mean of each row in bold:",
-            _markdown_table(
+            markdown_table(
                 ["labels", *(method.label for method in methods)],
                 [_bold_row(*item, methods) for item in sorted(accuracies.items())],
             ),
@@ -63,7 +63,7 @@ def markdown_results(accuracies: Accuracies) -> str:
             "its own spread is not in them):",
             "\n".join(f"- {line}" for line in compare_with_random(accuracies)),
             "<details><summary>The same difference at each budget</summary>",
-            _markdown_table(["labels", *(method.label for method in others)], differences),
+            markdown_table(["labels", *(method.label for method in others)], differences),
             "</details>",
         ]
     )
@@ -82,7 +82,7 @@ def markdown_linear_eval(linear_eval: Mapping[str, Mapping[str, float]]) -> str:
         for name, label in FEATURES.items()
         if name in linear_eval
     ]
-    table = _markdown_table(["frozen features", "linear layer", "kNN"], rows)
+    table = markdown_table(["frozen features", "linear layer", "kNN"], rows)
     return (
         f"Linear evaluation of the encoders, trained without labels, test accuracy in %:\n\n{table}"
     )
@@ -143,6 +143,7 @@ def _difference(differences: Mapping[int, float] | None) -> str:
     )
 
 
-def _markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out a table, its first column to the left and the others to the right."""
     align = [":---", *["---:"] * (len(header) - 1)]
     return "\n".join("| " + " | ".join(line) + " |" for line in [header, align, *rows])
