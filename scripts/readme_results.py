@@ -23,7 +23,7 @@ README, DETAILS = "README.md", "docs/RESULTS.md"
 
 
 def results_blocks(root: Path) -> dict[str, str]:
-    """Make each page's block from files under `root`; provenance and labels saved may be missing."""
+    """Make each page's block from `root`; provenance and labels saved may be missing."""
     provenance = root / "metrics/provenance.json"
     made_with = provenance_line(read_json(provenance) if provenance.exists() else None)
     tables = markdown_results(from_csv(root / "plots/learning_curves.csv"))
