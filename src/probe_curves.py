@@ -2,7 +2,7 @@
 
 Reads   data/pool/, data/embeddings/, models/<method>/ to embed broken images
 Writes  plots/probe_curves.csv, plots/probe_curves.png, metrics/probe/orders.json
-Params  profiles.<profile>.{encoder, probe}
+Params  profiles.<profile>.{embed, encoder, probe}
 Paper   not in it
 """
 
@@ -14,11 +14,12 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_npy, write_csv, write_json
 from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import Pool, load_pool
-from zeroshot_al.classifier.jobs import run_jobs
+from zeroshot_al.embedding.onnx_model import OnnxParams
+from zeroshot_al.embedding.probe import EmbedParams
 from zeroshot_al.engine.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.probing.broken import broken_images, write_broken_features
 from zeroshot_al.probing.pools import ProbeParams, broken_counts
-from zeroshot_al.probing.resample import KINDS, probe_resample
+from zeroshot_al.probing.resample import KINDS, probe_side_by_side
 from zeroshot_al.process.stage import run_stage
 from zeroshot_al.report.figures import save_figure
 from zeroshot_al.report.labels_saved import CSV_HEADER, judge, summarise_probe
@@ -29,7 +30,7 @@ from zeroshot_al.selfsup.encoders import READY_MADE, EncoderParams
 def main() -> None:
     """Run the stage."""
     params = load_section("probe", ProbeParams)
-    encoder = load_section("encoder", EncoderParams)
+    encoder, onnx = load_section("encoder", EncoderParams), load_section("embed", EmbedParams).onnx
     pool = load_pool("data/pool", needs_labels=True)
     files = {file.stem: str(file) for file in sorted(Path("data/embeddings").glob("*.npy"))}
     if not files or pool.n_train == len(pool.ids):
@@ -37,7 +38,7 @@ def main() -> None:
     features = [read_npy(file, memory_map=True) for file in files.values()]
     code = fingerprint(params, pool.train_labels, pool.test_labels, list(files), *features)
     directory = checkpoint_root() / "probe_curves" / code
-    broken = embed_broken(pool, params, encoder, directory)
+    broken = embed_broken(pool, params, encoder, onnx, directory)
     n_all = int(any(budget < pool.n_train for budget in params.large_budgets))
     methods = [*files]
     jobs = [
@@ -52,7 +53,7 @@ def main() -> None:
         for number in range(n_all if kind == "all" else params.n_resamples)
         if kind != "broken" or method in broken
     ]
-    found = run_jobs(probe_resample, jobs, len(jobs), "probe curves")
+    found = probe_side_by_side(jobs)
     results = [(job[2], result) for job, result in zip(jobs, found, strict=True)]
     rows = summarise_probe(results, params.seed)
     write_csv("plots/probe_curves.csv", CSV_HEADER, map(astuple, rows))
@@ -62,14 +63,14 @@ def main() -> None:
 
 
 def embed_broken(
-    pool: Pool, params: ProbeParams, encoder: EncoderParams, directory: Path
+    pool: Pool, params: ProbeParams, encoder: EncoderParams, onnx: OnnxParams, directory: Path
 ) -> dict[str, str]:
     """Write the features of broken images by each encoder; none where there are no pixels."""
     if Path("data/pool", READY_MADE).exists() or not pool.has_images:
         return {}
     n_images = params.n_resamples * broken_counts(pool.n_train, params)[1]
     images = broken_images(n_images, *pool.images.shape[1:3], params.seed)
-    return write_broken_features(images, load_encoders(encoder), directory)
+    return write_broken_features(images, load_encoders(encoder, onnx), directory)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def test_the_rule_says_whose_picks_and_reasons_these_are(workspace):
     for rule in ("kcenter", "zero_shot"):
         set_params(root, rule=rule)
         annotate.main()
-        found[rule] = read_order_csv(root / "data/annotate/order.csv")
+        found[rule] = read("order.csv")
     assert [row["id"] for row in found["kcenter"]] == order[:BUDGET]
     assert [row["reason"] for row in found["kcenter"]] == ["start"] + ["far"] * (BUDGET - 1)
     rows = found["zero_shot"]
@@ -153,7 +153,7 @@ def test_the_rule_says_whose_picks_and_reasons_these_are(workspace):
         gaps = np.linalg.norm(units[places[:rank]] - units[places[rank]], axis=1)
         assert float(rows[rank]["radius"]) == pytest.approx(gaps.min(), abs=1e-5)
         assert rows[rank]["nearest_earlier"] == rows[gaps.argmin()]["id"]
-    page = (root / "data/annotate/gallery.html").read_text(encoding="utf-8")
+    page = read("gallery.html")
     assert "SimCLR + hedged coverage" in page
     assert "<span>representative " in page.replace("\n", "")
 
@@ -162,7 +162,7 @@ def test_one_order_is_taken_whatever_the_method_is(workspace):
     root, _ = workspace
     (root / "data/orders/simclr.csv").unlink()
     annotate.main()
-    assert "MoCo-v2 + k-center" in (root / "data/annotate/gallery.html").read_text(encoding="utf-8")
+    assert "MoCo-v2 + k-center" in read("gallery.html")
 
 
 def test_images_are_written_only_when_asked_for(workspace):

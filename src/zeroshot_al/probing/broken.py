@@ -52,7 +52,7 @@ def write_broken_features(
         The .npy files by method.
     """
     if not torch.cuda.is_available():
-        torch.set_num_threads(1)  # as for `run_jobs`, which forks afterwards
+        torch.set_num_threads(1)  # what works side by side afterwards is forked
     files = {method: directory / f"broken-{method}.npy" for method in encoders}
     for method, file in files.items():
         if not file.exists():

@@ -1,10 +1,13 @@
 """One pool, ordered by each rule and probed at each budget: the unit of work of `probe_curves`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
 
 import numpy as np
+import torch
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_npy, write_json
@@ -21,6 +24,7 @@ from zeroshot_al.probing.pools import (
     draw_tail,
     seen_all_after,
 )
+from zeroshot_al.process.workers import n_cores, worker_pool
 
 KINDS = ("all", "tail", "pool", "broken")
 RULES = ("kcenter", "coverage", "zero_shot")
@@ -28,6 +32,23 @@ FIRST = 100  # picks among which broken images are counted
 
 Tasks = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Labels of the drawn train images and of the test images, by the name of the pool."""
+
+
+def probe_side_by_side(jobs: Sequence[tuple]) -> list[dict]:
+    """Return ``[probe_resample(*job) for job in jobs]``, in processes of one thread on a CPU."""
+    with tqdm(total=len(jobs), desc="probe curves", unit="pool", disable=None) as bar:
+        if torch.cuda.is_available():  # one after the other
+            results = []
+            for job in jobs:
+                results.append(probe_resample(*job))
+                bar.update()
+            return results
+        with worker_pool(min(n_cores(), len(jobs)), torch.set_num_threads, 1) as pool:
+            futures = [pool.submit(probe_resample, *job) for job in jobs]
+            for future in as_completed(futures):
+                future.result()  # the first error ends the others
+                bar.update()
+            return [future.result() for future in futures]
 
 
 def probe_resample(
@@ -39,7 +60,6 @@ def probe_resample(
     pool_dir: str,
     params: ProbeParams,
     saved_at: Path,
-    on_step: Callable[[int], object],
 ) -> dict:
     """Draw one pool, order it by each rule, and score both heads.
 
@@ -59,8 +79,6 @@ def probe_resample(
     params : ProbeParams
     saved_at : Path
         Where the result lies once it is there.
-    on_step : callable
-        Called with 1 at the end.
 
     Returns
     -------
@@ -82,7 +100,6 @@ def probe_resample(
             else:
                 found = _probe(kind, pool, files, method, number, params, rng)
         write_json(saved_at, found)
-    on_step(1)
     return found
 
 
