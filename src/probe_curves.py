@@ -9,11 +9,11 @@ Paper   not in it
 from dataclasses import astuple
 from pathlib import Path
 
-from embed import load_encoders
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_npy, write_csv, write_json
 from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import Pool, load_pool
+from zeroshot_al.embedding.load import load_encoders
 from zeroshot_al.embedding.onnx_model import OnnxParams
 from zeroshot_al.embedding.probe import EmbedParams
 from zeroshot_al.engine.checkpoint import checkpoint_root, discard, fingerprint
@@ -70,7 +70,7 @@ def embed_broken(
         return {}
     n_images = params.pools.n_resamples * broken_counts(pool.n_train, params.pools)[1]
     images = broken_images(n_images, *pool.images.shape[1:3], params.pools.seed)
-    return write_broken_features(images, load_encoders(encoder, onnx), directory)
+    return write_broken_features(images, load_encoders(encoder, onnx, "models"), directory)
 
 
 if __name__ == "__main__":
