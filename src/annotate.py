@@ -37,7 +37,7 @@ def main() -> None:
     if budget > len(order):
         raise InputError(
             f"budget {budget} exceeds the {len(order)} picks of {chosen.path}; lower it in "
-            f"params.yaml, or make the order longer (zero_shot.n_select, {rule}_order)"
+            f"params.yaml, or make the order longer (order.n_select, {rule}_order)"
         )
     embeddings = read_npy(f"data/embeddings/{method}.npy", memory_map=True)
     check_fits(*embeddings.shape)

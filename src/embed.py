@@ -8,28 +8,22 @@ Params  profiles.<profile>.{encoder, embed}
 Paper   section 5.1, linear evaluation
 """
 
-import logging
 from contextlib import nullcontext
 from pathlib import Path
 
-from torch import nn
-
-from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path, read_npy, replaced_directory, write_json, write_npy
 from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import Pool, load_pool
 from zeroshot_al.base.ranks import Ranks
-from zeroshot_al.embedding.existing_model import load_existing_model
 from zeroshot_al.embedding.features import write_features
+from zeroshot_al.embedding.load import EXISTING, load_encoders
 from zeroshot_al.embedding.onnx_model import OnnxParams
 from zeroshot_al.embedding.probe import EmbedParams, probe_all
 from zeroshot_al.engine.runtime import pick_device
 from zeroshot_al.process.launch import run_shared_stage
-from zeroshot_al.selfsup.encoders import READY_MADE, EncoderParams, load_encoder
+from zeroshot_al.selfsup.encoders import READY_MADE, EncoderParams
 
 OUT = "data/embeddings"
-EXISTING = "pretrained"
-"""The method of an existing model, and of embeddings that were brought along."""
 
 
 def main(ranks: Ranks) -> None:
@@ -58,31 +52,10 @@ def embed(
         if ranks.is_first:
             write_npy(directory / f"{EXISTING}.npy", read_npy(ready_made, memory_map=True))
         return
-    for method, encoder in load_encoders(params, onnx).items():
+    for method, encoder in load_encoders(params, onnx, "models").items():
         path = directory / f"{method}.npy"
         with atomic_path(path) if ranks.is_first else nullcontext(path) as temporary:
             write_features(temporary, encoder, pool.images, pick_device(), ranks)
-
-
-def load_encoders(params: EncoderParams, onnx: OnnxParams) -> dict[str, nn.Module]:
-    """Return the existing model and the encoders that were trained, by method."""
-    encoders: dict[str, nn.Module] = {}
-    if params.weights is not None:
-        try:
-            encoders[EXISTING] = load_existing_model(params.weights, onnx)
-        except InputError as error:
-            if params.alone:
-                raise
-            logging.warning("%s; going on without this model", error)
-    if not params.replaces_pretraining:
-        for file in sorted(Path("models").glob("*/*.safetensors")):
-            encoders[file.stem] = load_encoder(file, params)
-    if not encoders:
-        raise InputError(
-            "models holds no encoder; set active of a method to true in params.yaml and run its "
-            "pretraining, or set encoder.weights"
-        )
-    return encoders
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ Paper   not in it
 from dataclasses import astuple
 from pathlib import Path
 
-from embed import load_encoders
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_npy, write_csv, write_json
 from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import Pool, load_pool
+from zeroshot_al.embedding.load import load_encoders
 from zeroshot_al.embedding.onnx_model import OnnxParams
 from zeroshot_al.embedding.probe import EmbedParams
 from zeroshot_al.engine.checkpoint import checkpoint_root, discard, fingerprint
@@ -39,7 +39,7 @@ def main() -> None:
     code = fingerprint(params, pool.train_labels, pool.test_labels, list(files), *features)
     directory = checkpoint_root() / "probe_curves" / code
     broken = embed_broken(pool, params, encoder, onnx, directory)
-    n_all = int(any(budget < pool.n_train for budget in params.large_budgets))
+    n_all = int(any(budget < pool.n_train for budget in params.budgets.all))
     methods = [*files]
     jobs = [
         (
@@ -50,12 +50,12 @@ def main() -> None:
         )
         for kind in KINDS
         for place, method in enumerate(methods)
-        for number in range(n_all if kind == "all" else params.n_resamples)
+        for number in range(n_all if kind == "all" else params.pools.n_resamples)
         if kind != "broken" or method in broken
     ]
     found = probe_side_by_side(jobs)
     results = [(job[2], result) for job, result in zip(jobs, found, strict=True)]
-    rows = summarise_probe(results, params.seed)
+    rows = summarise_probe(results, params.pools.seed)
     write_csv("plots/probe_curves.csv", CSV_HEADER, map(astuple, rows))
     save_figure(plot_labels_saved(rows), "plots/probe_curves.png")
     write_json("metrics/probe/orders.json", judge(rows, results))
@@ -68,9 +68,9 @@ def embed_broken(
     """Write the features of broken images by each encoder; none where there are no pixels."""
     if Path("data/pool", READY_MADE).exists() or not pool.has_images:
         return {}
-    n_images = params.n_resamples * broken_counts(pool.n_train, params)[1]
-    images = broken_images(n_images, *pool.images.shape[1:3], params.seed)
-    return write_broken_features(images, load_encoders(encoder, onnx), directory)
+    n_images = params.pools.n_resamples * broken_counts(pool.n_train, params.pools)[1]
+    images = broken_images(n_images, *pool.images.shape[1:3], params.pools.seed)
+    return write_broken_features(images, load_encoders(encoder, onnx, "models"), directory)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,10 @@
 Reads   data/embeddings/, data/pool/index.csv, data/pool/labelled.csv where there is one
 Writes  data/zero_shot_orders/<method>.csv (rank, index, id, reason); any prefix is the selection
         for that budget
-Params  profiles.<profile>.zero_shot
+Params  profiles.<profile>.order
 Paper   not in it: beside its k-center
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from zeroshot_al.base.errors import InputError
@@ -15,25 +14,13 @@ from zeroshot_al.base.files import read_npy, replaced_directory
 from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import load_pool
 from zeroshot_al.coverage import zero_shot_order
-from zeroshot_al.orders import write_reasoned_order
+from zeroshot_al.orders import OrderParams, write_reasoned_order
 from zeroshot_al.process.stage import run_stage
-
-
-@dataclass(frozen=True)
-class ZeroShotParams:
-    """Params section `zero_shot`: at most how many picks, out of how many, and the sample's seed.
-
-    Each number is at least 1, and the pool's where the pool is smaller.
-    """
-
-    n_select: int
-    n_targets: int
-    seed: int
 
 
 def main() -> None:
     """Run the stage."""
-    params = load_section("zero_shot", ZeroShotParams)
+    params = load_section("order", OrderParams)
     pool = load_pool("data/pool")
     ids = pool.train_ids
     n_select = min(params.n_select, len(ids) - len(pool.labelled_indices))

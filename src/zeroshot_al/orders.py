@@ -22,10 +22,19 @@ class OrderParams:
     ----------
     method : str or None
         Of several encoders, whose order is annotated and labelled, and whose recommended order is
-        trained on.
+        trained on; None if there is only one.
+    n_select : int
+        Picks of a recommended order, at most.
+    n_targets : int
+        Images that they cover, at most; of a larger pool a random sample.
+    seed : int
+        Of that sample.
     """
 
     method: str | None
+    n_select: int
+    n_targets: int
+    seed: int
 
 
 @dataclass(frozen=True, eq=False)

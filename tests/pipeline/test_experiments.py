@@ -82,7 +82,7 @@ def test_a_budget_outside_the_list_is_trained_as_well(runner):
         ),
         ("+profiles.laptop.kcenter.n_initial=5", {"kcenter_order", "labels"}),
         ("defaults.kcenter.n_initial=5", {"kcenter_order", "labels"}),
-        ("defaults.zero_shot.seed=5", {"zero_shot_order", "labels"}),
+        ("defaults.order.seed=5", {"zero_shot_order", "labels"}),
     ],
 )
 def test_a_param_before_the_orders_spares_what_does_not_use_them(runner, changed, stages):

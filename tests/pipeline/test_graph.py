@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import kcenter_order
-import zero_shot_order
 from pipeline.first_party import SRC, first_party_files
 from zeroshot_al.base.params import load_experiment, load_ranks, load_section, read_yaml
 from zeroshot_al.classifier.classifier import ClassifierParams
@@ -38,7 +37,6 @@ SECTION_CLASSES = {
     "simclr": SimclrParams,
     "embed": EmbedParams,
     "kcenter": kcenter_order.KcenterParams,
-    "zero_shot": zero_shot_order.ZeroShotParams,
     "probe": ProbeParams,
     "order": OrderParams,
     "annotate": AnnotateParams,

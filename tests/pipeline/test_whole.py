@@ -234,9 +234,9 @@ def test_probe_curves(root, sections):
         for encoder, features in product(ENCODERS, ENCODERS)
         for pool, order in product(("pool", "tail"), rules)
         for head in ("linear", "nearest")
-        for budget in probe["budgets"]
+        for budget in probe["budgets"]["drawn"]
     }
-    assert {int(row["n_resamples"]) for row in rows} == {probe["n_resamples"]}
+    assert {int(row["n_resamples"]) for row in rows} == {probe["pools"]["n_resamples"]}
     judged = json.loads((root / "metrics/probe/orders.json").read_text())
     for encoder in ENCODERS:
         assert tuple(judged[encoder]) == rules

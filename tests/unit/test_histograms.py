@@ -64,7 +64,8 @@ def workspace(tmp_path, monkeypatch):
 def set_budget(budget):
     Path("params.yaml").write_text(
         f"profile: demo\nbudget: {budget}\nbudgets: [10, {REACH}]\nseeds: [3, 5]\n"
-        "rule: zero_shot\ndefaults: {order: {method: simclr}}\nprofiles: {demo: {order: {}}}\n"
+        "rule: zero_shot\nprofiles: {demo: {order: {}}}\n"
+        "defaults: {order: {method: simclr, n_select: 9, n_targets: 9, seed: 0}}\n"
     )
 
 

@@ -18,6 +18,8 @@ from zeroshot_al.probing.broken import broken_images
 from zeroshot_al.probing.heads import centred, head_accuracies
 from zeroshot_al.probing.pools import (
     COARSE,
+    BudgetsParams,
+    PoolsParams,
     ProbeParams,
     broken_counts,
     coarse_codes,
@@ -36,7 +38,8 @@ from zeroshot_al.report.labels_saved import (
 from zeroshot_al.report.labels_saved_views import markdown_labels_saved
 
 ROOT = Path(__file__).parents[2]
-PARAMS = ProbeParams((5, 10, 20), (1000,), 2, 12000, 4, 100, 10.0, 0)
+POOLS = PoolsParams(2, 12000, 2, 100, 0)
+PARAMS = ProbeParams(BudgetsParams((5, 10, 20), (1000,)), POOLS, 10.0)
 BUDGETS = [10, 20, 40, 80]
 
 
@@ -60,7 +63,10 @@ def workspace(tmp_path, monkeypatch):
     write_npy("data/embeddings/simclr.npy", rows[:, :5] + 1)
     document = read_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"))
     document["profile"] = "demo"
-    document["profiles"]["demo"]["probe"] = {"budgets": [5, 10, 20], "n_resamples": 2, "n_draws": 4}
+    document["profiles"]["demo"]["probe"] = {
+        "budgets": {"drawn": [5, 10, 20]},
+        "pools": {"n_resamples": 2},
+    }
     Path("params.yaml").write_text(json.dumps(document), encoding="utf-8")
     return document
 
@@ -91,21 +97,21 @@ def test_heads_are_a_plain_fit_and_a_plain_search():
 def test_pools_are_drawn_as_they_should():
     rng = np.random.default_rng(0)
     labels = np.arange(5000) % 10
-    sample = draw_sample(5000, replace(PARAMS, n_images=300), rng)
+    sample = draw_sample(5000, replace(POOLS, n_images=300), rng)
     assert (len(sample), len(set(sample.tolist()))) == (300, 300)
-    assert len(draw_sample(5000, PARAMS, rng)) == 4000
+    assert len(draw_sample(5000, POOLS, rng)) == 4000
     sizes = []
     for _ in range(2):
-        tail = draw_tail(labels, PARAMS, rng)
+        tail = draw_tail(labels, POOLS, rng)
         assert len(set(tail.tolist())) == len(tail)
         sizes.append(np.bincount(labels[tail]))
         assert sorted(sizes[-1])[::9] == [4, 400]
         smaller, larger = np.sort(sizes[-1])[:-1], np.sort(sizes[-1])[1:]
         np.testing.assert_allclose(larger / smaller, 100 ** (1 / 9), rtol=0.15)
     assert (sizes[0] != sizes[1]).any()
-    assert len(draw_tail(labels, replace(PARAMS, n_images=500), rng)) == pytest.approx(500, abs=5)
-    assert broken_counts(50_000, PARAMS) == (1200, 60)
-    assert broken_counts(500, PARAMS) == (400, 20)
+    assert len(draw_tail(labels, replace(POOLS, n_images=500), rng)) == pytest.approx(500, abs=5)
+    assert broken_counts(50_000, POOLS) == (1200, 60)
+    assert broken_counts(500, POOLS) == (400, 20)
 
 
 def test_coarse_classes_and_when_all_are_seen():
@@ -233,21 +239,23 @@ def test_the_stage_probes_every_pool_and_leaves_no_checkpoint(workspace):
     numbers = [float(row[key]) for key in ("labels_saved", "low", "high")]
     assert "{:.2f} ({:.2f} to {:.2f})".format(*numbers) in table[-1]
     first = {file: file.read_bytes() for file in Path("plots").iterdir()}
-    workspace["profiles"]["demo"]["probe"]["large_budgets"] = [50, 200, 400]
+    workspace["profiles"]["demo"]["probe"]["budgets"]["all"] = [50, 200, 400]
     Path("params.yaml").write_text(json.dumps(workspace), encoding="utf-8")
     probe_curves.main()
     rows = read_csv("plots/probe_curves.csv", CSV_HEADER)
     reached = {int(row["budget"]) for row in rows if row["pool"] == "all"}
     assert reached == {5, 10, 20, 50, 200}
     assert all(row["low"] == "" for row in rows if row["pool"] == "all")
-    del workspace["profiles"]["demo"]["probe"]["large_budgets"]
+    del workspace["profiles"]["demo"]["probe"]["budgets"]["all"]
     Path("params.yaml").write_text(json.dumps(workspace), encoding="utf-8")
     probe_curves.main()
     assert {file: file.read_bytes() for file in Path("plots").iterdir()} == first
 
 
 def test_budgets_that_no_pool_reaches_are_refused(workspace):
-    workspace["profiles"]["demo"]["probe"]["budgets"] = [300]
+    workspace["profiles"]["demo"]["probe"]["budgets"]["drawn"] = [300]
     Path("params.yaml").write_text(json.dumps(workspace), encoding="utf-8")
-    with pytest.raises(InputError, match=r"probe.budgets \[300\] are not below the \d+ images of"):
+    with pytest.raises(
+        InputError, match=r"probe.budgets.drawn \[300\] are not below the \d+ images of"
+    ):
         probe_curves.main()

@@ -82,7 +82,7 @@ def first_picks(
         if len(picks) < budget:
             raise InputError(
                 f"{name} ends after {len(picks)} picks, before the budget of {budget}; "
-                "make the order again, or longer by zero_shot.n_select"
+                "make the order again, or longer by order.n_select"
             )
         return picks
     gaps = np.flatnonzero(pool.train_labels[picks] < 0)

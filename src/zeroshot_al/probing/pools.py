@@ -14,56 +14,59 @@ BROKEN_PART, BROKEN_IMAGES, BROKEN_RATE = 0.1, 1000, 0.05
 
 
 @dataclass(frozen=True)
-class ProbeParams:
-    """Params section `probe`.
+class BudgetsParams:
+    """Increasing numbers of labels: on the pools drawn, and further ones on all images."""
+
+    drawn: tuple[int, ...]
+    all: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PoolsParams:
+    """What is drawn.
 
     Parameters
     ----------
-    budgets : tuple of int
-        Numbers of labels on resampled pools.
-    large_budgets : tuple of int
-        Further ones, on all train images, once.
     n_resamples : int
         Pools of each kind.
     n_images : int
-        Of a resampled pool, at most; never above 80% of the images.
-    n_draws : int
-        Random orders of all resamples together; each has 2 at least.
-    tail_ratio : int
+        Of a pool, at most; never above 80% of the images.
+    n_random : int
+        Random orders of each pool.
+    tail : int
         The largest class of a long tail to its smallest.
-    linear_c : float
-        Inverse regularisation of logistic regression.
     seed : int
     """
 
-    budgets: tuple[int, ...]
-    large_budgets: tuple[int, ...]
     n_resamples: int
     n_images: int
-    n_draws: int
-    tail_ratio: int
-    linear_c: float
+    n_random: int
+    tail: int
     seed: int
 
-    @property
-    def n_random(self) -> int:
-        """Random orders of one pool."""
-        return max(2, self.n_draws // self.n_resamples)
+
+@dataclass(frozen=True)
+class ProbeParams:
+    """Params section `probe`; `linear_c` is the inverse regularisation of logistic regression."""
+
+    budgets: BudgetsParams
+    pools: PoolsParams
+    linear_c: float
 
 
-def draw_sample(n_train: int, params: ProbeParams, rng: np.random.Generator) -> np.ndarray:
+def draw_sample(n_train: int, params: PoolsParams, rng: np.random.Generator) -> np.ndarray:
     """Draw the images of a resampled pool, int64 pool indices."""
     n_images = min(params.n_images, int(KEPT * n_train))
     return rng.permutation(n_train)[:n_images]
 
 
-def draw_tail(labels: np.ndarray, params: ProbeParams, rng: np.random.Generator) -> np.ndarray:
+def draw_tail(labels: np.ndarray, params: PoolsParams, rng: np.random.Generator) -> np.ndarray:
     """Draw a long tail: class sizes fall geometrically, from a random class to a random class.
 
     Parameters
     ----------
     labels : ndarray of shape (n_train,), int64
-    params : ProbeParams
+    params : PoolsParams
     rng : numpy.random.Generator
 
     Returns
@@ -72,7 +75,7 @@ def draw_tail(labels: np.ndarray, params: ProbeParams, rng: np.random.Generator)
         Pool indices.
     """
     classes, counts = np.unique(labels, return_counts=True)
-    shares = float(params.tail_ratio) ** -np.linspace(0, 1, len(classes))
+    shares = float(params.tail) ** -np.linspace(0, 1, len(classes))
     largest = min(params.n_images / shares.sum(), KEPT * counts.min())
     sizes = np.maximum(1, np.rint(largest * shares)).astype(int)
     return np.concatenate(
@@ -90,7 +93,7 @@ def coarse_codes(classes: Sequence[str]) -> np.ndarray | None:
     return np.array([name in COARSE["animal"] for name in classes], dtype=np.int64)
 
 
-def broken_counts(n_train: int, params: ProbeParams) -> tuple[int, int]:
+def broken_counts(n_train: int, params: PoolsParams) -> tuple[int, int]:
     """Return how many images a pool with broken ones has, and how many broken ones come to them."""
     n_images = min(params.n_images, int(KEPT * n_train))
     n_whole = min(n_images, max(BROKEN_IMAGES, round(BROKEN_PART * n_images)))

@@ -91,7 +91,7 @@ def probe_resample(
     found = read_saved(saved_at)
     if found is None:
         pool = load_pool(pool_dir)
-        rng = np.random.default_rng([params.seed, KINDS.index(kind), number])
+        rng = np.random.default_rng([params.pools.seed, KINDS.index(kind), number])
         with threadpool_limits(1):  # the resamples run side by side
             if kind == "broken":
                 rows = read_npy(files[method], memory_map=True)
@@ -123,11 +123,11 @@ def _count_broken(
     params: ProbeParams,
     rng: np.random.Generator,
 ) -> list[dict]:
-    n_whole, n_broken = broken_counts(n_train, params)
+    n_whole, n_broken = broken_counts(n_train, params.pools)
     whole = rows[np.sort(rng.permutation(n_train)[:n_whole])]
     mixed = np.concatenate([whole, broken[number * n_broken : (number + 1) * n_broken]])
     n_first = min(FIRST, len(mixed))
-    orders = make_orders(mixed, n_first, params.n_random, number, rng)
+    orders = make_orders(mixed, n_first, params.pools.n_random, number, rng)
     return [{"order": name, "count": int((picks >= n_whole).sum())} for name, picks in orders]
 
 
@@ -141,16 +141,16 @@ def _probe(
     rng: np.random.Generator,
 ) -> dict:
     indices, tasks = _draw(kind, pool, params, rng)
-    budgets = [*params.budgets, *(params.large_budgets if kind == "all" else ())]
+    budgets = [*params.budgets.drawn, *(params.budgets.all if kind == "all" else ())]
     budgets = [budget for budget in budgets if budget < len(indices)]
     if not budgets:
         raise InputError(
-            f"probe.budgets {list(params.budgets)} are not below the {len(indices)} images of a "
-            "resampled pool; lower them in params.yaml"
+            f"probe.budgets.drawn {list(params.budgets.drawn)} are not below the {len(indices)} "
+            "images of a resampled pool; lower them in params.yaml"
         )
     features = {name: read_npy(file, memory_map=True) for name, file in files.items()}
     rows = {name: values[: pool.n_train][indices] for name, values in features.items()}
-    orders = make_orders(rows[method], budgets[-1], params.n_random, number, rng)
+    orders = make_orders(rows[method], budgets[-1], params.pools.n_random, number, rng)
     runs = []
     for name, values in rows.items():
         mean = values.mean(axis=0, dtype=np.float64)
@@ -200,9 +200,9 @@ def _draw(
     if kind == "all":
         return np.arange(pool.n_train), {"all": (labels, test_labels)}
     if kind == "tail":
-        indices = np.sort(draw_tail(labels, params, rng))
+        indices = np.sort(draw_tail(labels, params.pools, rng))
         return indices, {"tail": (labels[indices], test_labels)}
-    indices = np.sort(draw_sample(pool.n_train, params, rng))
+    indices = np.sort(draw_sample(pool.n_train, params.pools, rng))
     tasks = {"pool": (labels[indices], test_labels)}
     codes = coarse_codes(pool.classes)
     if codes is not None:
