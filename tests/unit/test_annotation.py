@@ -23,7 +23,7 @@ from zeroshot_al.base.pool import Pool
 from zeroshot_al.gallery.annotation import file_name
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.orders import HEADER, REASON_HEADER
-from zeroshot_al.sources.removed import read_removed
+from zeroshot_al.sources.left_out import read_left_out
 from zeroshot_al.sources.spreadsheet import unquote_cell
 
 ROOT = Path(__file__).parents[2]
@@ -236,7 +236,7 @@ def test_duplicates_rejected_and_labelled_images_are_reported(workspace):
 def test_a_side_file_without_its_columns_is_refused(tmp_path, name, header, message):
     write_csv(tmp_path / name, header, [])
     with pytest.raises(InputError, match=message):
-        read_removed(tmp_path)
+        read_left_out(tmp_path)
 
 
 def test_a_labelled_image_that_the_pool_lacks_is_refused(workspace):

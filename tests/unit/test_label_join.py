@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from zeroshot_al.labels.label_files import Answer
 from zeroshot_al.labels.label_join import IdFinder, Problem, join_labels
 from zeroshot_al.sources.image_files import ImageFiles
-from zeroshot_al.sources.removed import Removed
+from zeroshot_al.sources.left_out import LeftOut
 from zeroshot_al.sources.spreadsheet import quote_cell
 
 IDS = ("a.png", "b.png", "=c.png", "d/e.png", "'=c.png", "'q.png")
-REMOVED = Removed(
+LEFT_OUT = LeftOut(
     [{"id": "copy.png", "duplicate_of": "a.png", "kind": "exact", "distance": "0"}],
     [],
     [{"id": name, "reason": "the file is empty"} for name in ("broken.png", "-broken.png")],
@@ -23,7 +23,7 @@ def answer(name, *labels, is_path=False):
 
 
 def finder(files=None):
-    return IdFinder(IDS, REMOVED, files)
+    return IdFinder(IDS, LEFT_OUT, files)
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ def test_names_that_macos_decomposes_are_found(tmp_path):
     for ours, theirs in (("NFC", "NFD"), ("NFD", "NFC")):
         ids = (names[ours], "a.png")
         files = ImageFiles(tmp_path, {name: str(tmp_path / name) for name in ids})
-        found = IdFinder(ids, Removed([], [], []), files)
+        found = IdFinder(ids, LeftOut([], [], []), files)
         assert found.find(answer(names[theirs])) == names[ours]
         assert found.find(answer(names[theirs], is_path=True)) == names[ours]
-    both = IdFinder(tuple(names.values()), Removed([], [], []), None)
+    both = IdFinder(tuple(names.values()), LeftOut([], [], []), None)
     assert [both.find(answer(name)) for name in names.values()] == list(names.values())
     assert "stands for two images" in both.find(answer(f" {names['NFC']}")).detail
 

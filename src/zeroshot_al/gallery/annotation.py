@@ -24,7 +24,7 @@ from zeroshot_al.gallery.exports import (
 )
 from zeroshot_al.sources.decode import RejectedError, upright_size_px
 from zeroshot_al.sources.image_files import ImageFiles
-from zeroshot_al.sources.removed import Removed
+from zeroshot_al.sources.left_out import LeftOut
 from zeroshot_al.sources.spreadsheet import write_table
 
 IMAGES = "images"
@@ -64,7 +64,7 @@ def make_picks(
     rows: np.ndarray,
     order: Sequence[int],
     reasons: Sequence[str],
-    removed: Removed,
+    left_out: LeftOut,
     params: AnnotateParams,
     files: ImageFiles | None,
 ) -> list[Pick]:
@@ -79,7 +79,7 @@ def make_picks(
         Pool indices by rank.
     reasons : sequence of str, length budget
         As `ChosenOrder.reasons`.
-    removed : Removed
+    left_out : LeftOut
     params : AnnotateParams
     files : ImageFiles or None
         The files of the pool's images; None if they have none.
@@ -91,7 +91,7 @@ def make_picks(
     """
     ids = pool.train_ids
     copies_of: dict[str, list[str]] = {}
-    for copy, kept in removed.kept_for.items():
+    for copy, kept in left_out.kept_for.items():
         copies_of.setdefault(kept, []).append(copy)
     labelled = pool.labelled_indices
     nearest = nearest_earlier(rows, [*labelled, *order], len(labelled))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from zeroshot_al.base.files import expanded
 from zeroshot_al.labels.label_files import Answer
 from zeroshot_al.sources.image_files import ImageFiles
-from zeroshot_al.sources.removed import Removed
+from zeroshot_al.sources.left_out import LeftOut
 from zeroshot_al.sources.spreadsheet import IdLookup
 
 REPORT_HEADER = ("id", "problem", "detail")
@@ -34,19 +34,19 @@ class IdFinder:
     ----------
     ids : sequence of str
         Of the pool's train images.
-    removed : Removed
+    left_out : LeftOut
         A label of a dropped copy is one of the image of equal pixels that was kept.
     files : ImageFiles or None
         What paths are looked up in.
     """
 
-    def __init__(self, ids: Sequence[str], removed: Removed, files: ImageFiles | None) -> None:
-        self._ids = IdLookup({name: name for name in ids} | removed.kept_for)
-        self._reasons = IdLookup({row["id"]: row["reason"] for row in removed.rejected})
+    def __init__(self, ids: Sequence[str], left_out: LeftOut, files: ImageFiles | None) -> None:
+        self._ids = IdLookup({name: name for name in ids} | left_out.kept_for)
+        self._reasons = IdLookup({row["id"]: row["reason"] for row in left_out.rejected})
         self._folder, paths = None, {}
         if files is not None:
             self._folder = files.folder
-            paths = {str(files.folder / copy): kept for copy, kept in removed.kept_for.items()}
+            paths = {str(files.folder / copy): kept for copy, kept in left_out.kept_for.items()}
             paths |= {path: name for name, path in files.paths.items()}
         self._paths = IdLookup(paths)
 

@@ -12,8 +12,8 @@ from zeroshot_al.base.pool import SPLITS, Pool
 from zeroshot_al.sources.canonical import canonical_order
 from zeroshot_al.sources.folder import NOT_UTF8, leads_out, passed_over, printable
 from zeroshot_al.sources.ingest import Ingested
+from zeroshot_al.sources.left_out import write_rejected
 from zeroshot_al.sources.npy_rows import keep_rows
-from zeroshot_al.sources.removed import write_rejected
 from zeroshot_al.sources.working_size import decode_to_working_size, refuse_all
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from zeroshot_al.base.pool import Pool
 from zeroshot_al.sources import duplicates
 from zeroshot_al.sources.duplicates import Duplicate
 from zeroshot_al.sources.id_files import labelled_ids, read_ids, without_excluded
-from zeroshot_al.sources.removed import write_removed
+from zeroshot_al.sources.left_out import write_left_out
 from zeroshot_al.sources.user_files import open_regular
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def read_embeddings(
     with open(directory / "embeddings.npy", "wb") as file:
         append_npy(file, shape, (rows[block].astype(np.float32) for block in blocks))
     copies = [Duplicate(copy, name, "exact", 0) for copy, name in sorted(kept_for.items())]
-    write_removed(directory, copies, {})
+    write_left_out(directory, copies, {})
     log.info("%s: %d exact copies dropped, %d excluded", path, len(copies), len(excluded))
     n_kept = len(order)
     return Pool(

@@ -14,8 +14,8 @@ from zeroshot_al.sources.duplicates import Duplicate, Signatures
 from zeroshot_al.sources.folder import Candidates
 from zeroshot_al.sources.id_files import labelled_ids, without_excluded
 from zeroshot_al.sources.ingest import Ingested, exact_keys
+from zeroshot_al.sources.left_out import write_left_out
 from zeroshot_al.sources.npy_rows import keep_rows
-from zeroshot_al.sources.removed import write_removed
 from zeroshot_al.sources.working_size import decode_to_working_size
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def read_own_images(
     labelled_there = labelled_ids(labelled, [ids[i] for i in kept], kept_for, gone)
     keep_rows(out, order)
     copies = _duplicates(ids, kept, kept_for, found)
-    write_removed(directory, copies, rejected)
+    write_left_out(directory, copies, rejected)
     _report(where, candidates, rejected, copies, excluded)
     n_kept = len(kept)
     return Pool(

@@ -14,7 +14,7 @@ REJECTED_HEADER = ("id", "reason")
 
 
 @dataclass(frozen=True)
-class Removed:
+class LeftOut:
     """Rows of the two files; empty for a source that knows nothing of the kind.
 
     Parameters
@@ -37,7 +37,7 @@ class Removed:
         return {row["id"]: row["duplicate_of"] for row in self.copies}
 
 
-def write_removed(
+def write_left_out(
     directory: Path, duplicates: Sequence[Duplicate], rejected: Mapping[str, str]
 ) -> None:
     """Write both files into a pool's directory; the reasons of `rejected` by id."""
@@ -50,8 +50,8 @@ def write_rejected(directory: Path, rejected: Mapping[str, str]) -> None:
     write_table(directory / "rejected.csv", REJECTED_HEADER, sorted(rejected.items()))
 
 
-def read_removed(directory: str | Path) -> Removed:
-    """Read what `write_removed` wrote; either file may be absent.
+def read_left_out(directory: str | Path) -> LeftOut:
+    """Read what `write_left_out` wrote; either file may be absent.
 
     Raises
     ------
@@ -67,4 +67,4 @@ def read_removed(directory: str | Path) -> Removed:
     )
     copies = [row for row in duplicates if row["kind"] == "exact"]
     near = [row for row in duplicates if row["kind"] != "exact"]
-    return Removed(copies, near, rejected)
+    return LeftOut(copies, near, rejected)
