@@ -11,6 +11,7 @@ from PIL import Image
 SIDE = 24
 BOMB = "the header claims 100000 x 100000 pixels, more than 200,000,000 in all"
 OUT, NOWHERE = "a link that leads out of the folder", "a link that leads nowhere"
+FOLDER = "a link to a folder, which is read where it lies"
 NO_IMAGE, BROKEN = "not a JPEG, PNG, WebP, BMP, TIFF or GIF image", "damaged or truncated ("
 NOT_UTF8 = "its name is not valid UTF-8"
 
@@ -144,13 +145,13 @@ def make_hostile_folder(root: Path) -> tuple[set[str], dict[str, str], dict[str,
     Image.open(original).save(root / "copy/c.bmp")
     (root / "copy/link.png").symlink_to(original)
     copies |= dict.fromkeys(("copy/b.png", "copy/c.bmp", "copy/link.png"), "copy/a.png")
-    # Links: to a folder inside (once), in a loop, to nowhere, out of the folder.
+    # Links: to a folder inside, in a loop, to nowhere, out of the folder.
     (root / "copy/up").symlink_to(root)
     (root / "linked folder").symlink_to("exif", target_is_directory=True)
     (root / ".store").mkdir()
     image().save(root / ".store/held.png")
     (root / "held").symlink_to(".store", target_is_directory=True)
-    kept.add("held/held.png")
+    rejected |= dict.fromkeys(("copy/up", "linked folder", "held"), FOLDER)
     outside = root.parent / "outside"
     outside.mkdir()
     image().save(outside / "secret.png")

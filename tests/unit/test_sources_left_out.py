@@ -6,7 +6,7 @@ import pytest
 
 from unit.test_exports import NAMES
 from zeroshot_al.sources.duplicates import Duplicate
-from zeroshot_al.sources.left_out import read_left_out, write_left_out
+from zeroshot_al.sources.left_out import read_left_out, write_duplicates, write_rejected
 from zeroshot_al.sources.spreadsheet import STARTS_A_FORMULA
 
 
@@ -15,7 +15,8 @@ def written(tmp_path):
     """Write both files, of hostile names, and return their folder."""
     copies = [Duplicate(name, NAMES[0], "exact", 0) for name in NAMES[1:]]
     near = [Duplicate(NAMES[0], name, "near", 3) for name in NAMES[1:]]
-    write_left_out(tmp_path, copies + near, dict.fromkeys(NAMES, "the file is empty"))
+    write_duplicates(tmp_path, copies + near)
+    write_rejected(tmp_path, dict.fromkeys(NAMES, "the file is empty"))
     return tmp_path
 
 

@@ -16,7 +16,7 @@ from zeroshot_al.sources import archives as our_archives
 from zeroshot_al.sources.cifar import read_cifar
 from zeroshot_al.sources.load import load_source
 from zeroshot_al.sources.params import DataParams
-from zeroshot_al.sources.published import PUBLISHED, load_published
+from zeroshot_al.sources.published import PUBLISHED
 
 
 @pytest.fixture
@@ -104,8 +104,3 @@ def test_the_told_archives_are_those_that_are_looked_for():
         assert PUBLISHED[source].dataset.url.endswith(f"/{PUBLISHED[source].archives}")
     for split in ("train", "test"):
         assert tv.SVHN.split_list[split][1] in PUBLISHED["svhn"].archives
-
-
-def test_a_file_in_the_place_of_the_folder_is_told(tmp_path):
-    (tmp_path / "raw").touch()
-    assert "raw is a file" in refusal(load_published, "cifar10", tmp_path / "raw", tmp_path)

@@ -25,7 +25,7 @@ def read_labelled_folder(
     pool_images : ndarray of shape (n_samples, height, width, 3), uint8
         A test image of equal pixels would test what may be trained on; it is left out.
     size_px : int, optional
-        As for `decode_image`.
+        As for `decode`.
     out : Path
         Is written: an .npy file of shape (n_test, height, width, 3), uint8.
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-HEADER = ("id", "duplicate_of", "kind", "distance")
 HASH_ROWS, HASH_COLUMNS = 8, 9  # 8 x 8 differences of neighbours in a row
 # Of 64 bits. Copies saved again as JPEG or at half the size differ in 0 to 4 bits.
 MAX_DISTANCE = 4

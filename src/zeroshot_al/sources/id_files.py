@@ -54,7 +54,7 @@ def read_paths(path: str | Path) -> Candidates:
         If the CSV is missing or no such CSV, or if an id is empty or stands for two files.
     """
     path = expanded(path)
-    found = Candidates(str(path.parent))
+    found = Candidates(str(path), str(path.parent))
     for number, row in _read_rows(path, "path", "root").items():
         name = row.get("id", row["path"])
         if not name:

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,29 +22,12 @@ BLOCK_BYTES = 2**22  # of pixels that a worker holds before it writes them
 GIVE_SIZE_PX = "give the working resolution data.size_px"
 
 
-@dataclass(frozen=True)
-class RequiredShape:
-    """The shape that images have to have, and what an error says of one of another.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (height, width, 3).
-    whose : str
-        Who else has it.
-    remedy : str
-    """
+class RequiredShape(NamedTuple):
+    """The shape (height, width, 3) that images have to have, who else has it, and the remedy."""
 
     shape: tuple[int, int, int]
     whose: str
     remedy: str
-
-    def refuse(self, path: str, shape: tuple[int, ...]) -> NoReturn:
-        """Raise an `InputError` for an image of another shape."""
-        raise InputError(
-            f"{path} has {shape[1]} x {shape[0]} pixels and {self.whose} "
-            f"{self.shape[1]} x {self.shape[0]}; {self.remedy}"
-        )
 
 
 @dataclass(eq=False)
@@ -144,8 +127,12 @@ def _decode_block(
         except RejectedError as error:
             reasons[index] = str(error)
             continue
-        if image.shape != target.required.shape:
-            target.required.refuse(path, image.shape)
+        shape, whose, remedy = target.required
+        if image.shape != shape:
+            raise InputError(
+                f"{path} has {image.shape[1]} x {image.shape[0]} pixels and {whose} "
+                f"{shape[1]} x {shape[0]}; {remedy}"
+            )
         block[i] = image
         digests[i] = np.frombuffer(hashlib.sha256(image).digest(), np.uint8)
         n_deep += was_deep

@@ -54,7 +54,7 @@ def load_source(params: DataParams, raw_dir: str | Path, directory: str | Path) 
     if source in ("folder", "csv"):
         candidates = (list_folder if source == "folder" else read_paths)(params.root)
         pool = read_own_images(
-            candidates, params.root, params.size_px, params.exclude, params.labelled, directory
+            candidates, params.size_px, params.exclude, params.labelled, directory
         )
     elif source == "embeddings":
         pool = read_embeddings(params.root, params.ids, params.exclude, params.labelled, directory)
