@@ -189,5 +189,5 @@ def test_a_row_of_another_width_or_without_its_end_is_told_with_its_line(tmp_pat
     (tmp_path / "a.csv").write_text(f"id,label\n0,dog\n\n{row}")
     rows = read_rows(tmp_path / "a.csv", ["id", "label"])
     assert next(rows) == ["0", "dog"]
-    with pytest.raises(InputError, match=r"a\.csv is cut off or damaged near its line 4"):
+    with pytest.raises(InputError, match=r"a\.csv is not CSV near its line 4 .cut off or damaged"):
         list(rows)

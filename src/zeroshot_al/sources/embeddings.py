@@ -23,9 +23,7 @@ BLOCK_ROWS = 8192
 def read_embeddings(
     path: str | Path, ids_path: str, exclude: str | None, labelled: str | None, directory: Path
 ) -> Pool:
-    """Bring embeddings into canonical order, each row once.
-
-    The order is that of the sha256 of the rows, as images are ordered by their pixels' hashes.
+    """Bring embeddings into canonical order, that of the rows' sha256, each row once.
 
     Parameters
     ----------
@@ -79,14 +77,8 @@ def read_embeddings(
     write_duplicates(directory, copies)
     write_rejected(directory, {})
     log.info("%s: %d exact copies dropped, %d excluded", path, len(copies), len(excluded))
-    n_kept = len(order)
-    return Pool(
-        np.empty((n_kept, 0, 0, 3), np.uint8),
-        tuple(ids[i] for i in order),
-        ("train",) * n_kept,
-        ("",) * n_kept,
-        labelled=labelled_there,
-    )
+    images = np.empty((len(order), 0, 0, 3), np.uint8)
+    return Pool.unlabelled(images, tuple(ids[i] for i in order), labelled_there)
 
 
 def _open(path: Path) -> np.ndarray:

@@ -32,13 +32,7 @@ class ImageFiles:
 
 
 def image_files(params: DataParams, ids: Sequence[str]) -> ImageFiles | None:
-    """Find the files of a pool's images; None for a source whose images have none.
-
-    Raises
-    ------
-    InputError
-        If the CSV of paths no longer holds an id.
-    """
+    """Find the files of a pool's images; None for a source whose images have none."""
     if params.source in ("folder", "class_folders"):
         folder = expanded(params.root).resolve()
         return ImageFiles(folder, {name: str(folder / name) for name in ids})

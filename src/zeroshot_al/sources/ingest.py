@@ -37,11 +37,11 @@ class Ingested:
     Parameters
     ----------
     reasons : dict of int to str
-        Why there is no image, by the file's number; files that gave one are not in it.
+        Why there is no image, by the number of a file that gave none.
     digests : ndarray of shape (n_files, 32), uint8
-        sha256 of the pixels; zeros where there is no image.
+        sha256 of the pixels; zeros where there is no image, and so in the signatures.
     signatures : Signatures
-        Of n_files rows; those of files without an image mean nothing.
+        Of n_files rows.
     n_deep : int
         Images of more than 8 bits, which were brought to 8.
     """
@@ -80,9 +80,8 @@ def decode_files(
     paths : sequence of str, n_files
         Absolute, or relative to `root`.
     required : RequiredShape
-        Of every image.
     size_px : int, optional
-        As for `decode`. None demands that the images have that shape.
+        As for `decode`.
     out : Path
         Is replaced; its place is reserved on the disk before the first image.
 

@@ -67,9 +67,7 @@ def read_own_images(
     labelled_there = labelled_ids(labelled, [ids[row] for row in kept], kept_for, gone)
     out = directory / "images.npy"
     keep_rows(out, order)
-    near = near_duplicates(
-        Signatures(found.signatures.hashes[kept], found.signatures.colours[kept])
-    )
+    near = near_duplicates(Signatures(*(values[kept] for values in found.signatures)))
     alike = [Duplicate(copy, name, "exact", 0) for copy, name in kept_for.items()]
     alike += [Duplicate(ids[kept[a]], ids[kept[b]], "near", bits) for a, b, bits in near]
     write_duplicates(directory, sorted(alike))
@@ -85,11 +83,5 @@ def read_own_images(
         len(near),
         len(excluded),
     )
-    n_kept = len(kept)
-    return Pool(
-        read_npy(out, memory_map=True),
-        tuple(ids[row] for row in order),
-        ("train",) * n_kept,
-        ("",) * n_kept,
-        labelled=labelled_there,
-    )
+    images = read_npy(out, memory_map=True)
+    return Pool.unlabelled(images, tuple(ids[row] for row in order), labelled_there)

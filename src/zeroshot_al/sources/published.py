@@ -22,7 +22,6 @@ class Published:
         The class in torchvision.datasets, but for CIFAR, whose archive there is of pickles.
     archives : str
         The files that are looked for, relative to the source's folder.
-    n_train, n_test, n_classes, size_px : int
     fingerprint : str, optional
         `canonical.fingerprint` of the true data.
     """
@@ -96,16 +95,7 @@ def load_published(source: str, raw_dir: str | Path, pool_directory: Path) -> Po
 def read_local_copy(
     source: str, directory: Path, expected: Published, pool_directory: Path
 ) -> Pool:
-    """Read a data set's copy in class folders, and check that it is the whole and the true one.
-
-    Parameters
-    ----------
-    source : str
-    directory : Path
-        The copy.
-    expected : Published
-    pool_directory : Path
-        Gets `images.npy`, which the pool maps.
+    """Read a data set's copy in class folders into `pool_directory`; check that it is the true one.
 
     Raises
     ------

@@ -56,9 +56,8 @@ def read_table(path: Path, option: str) -> tuple[list[str], dict[int, dict[str, 
 
     Parameters
     ----------
-    path : Path
-    option : str
-        The option of params.yaml that names the file, for the errors.
+    path, option
+        As for `read_text`.
 
     Returns
     -------
@@ -77,7 +76,12 @@ def read_table(path: Path, option: str) -> tuple[list[str], dict[int, dict[str, 
     names, rows, number = [], {}, 0
     try:
         hint = re.match(r'"?sep=(.)"?(?:\r\n?|\n)', text, re.IGNORECASE)
-        separator = hint[1] if hint else _separator(re.search(r"[^\r\n]+|\Z", text)[0])
+        line = re.search(r"[^\r\n]+|\Z", text)[0]
+        separator = (
+            hint[1]
+            if hint
+            else max(SEPARATORS, key=lambda s: len(next(csv.reader([line], delimiter=s), ())))
+        )
         file = io.StringIO(text[hint.end() :] if hint else text, newline="")
         for number, cells in enumerate(csv.reader(file, delimiter=separator, strict=True), start=1):
             if not "".join(cells).strip():
@@ -97,10 +101,6 @@ def read_table(path: Path, option: str) -> tuple[list[str], dict[int, dict[str, 
     if repeated:
         raise InputError(f"{path} names the column {repeated[0]!r} twice; rename or remove one")
     return names, rows
-
-
-def _separator(line: str) -> str:
-    return max(SEPARATORS, key=lambda s: len(next(csv.reader([line], delimiter=s), ())))
 
 
 class IdLookup:
