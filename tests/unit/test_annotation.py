@@ -23,7 +23,6 @@ from zeroshot_al.base.pool import Pool
 from zeroshot_al.gallery.annotation import file_name
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.orders import HEADER, REASON_HEADER
-from zeroshot_al.sources.left_out import read_left_out
 from zeroshot_al.sources.spreadsheet import unquote_cell
 
 ROOT = Path(__file__).parents[2]
@@ -224,26 +223,6 @@ def test_duplicates_rejected_and_labelled_images_are_reported(workspace):
     assert "Near-duplicates: 1</h3>" in page
     assert "&lt;b&gt;broken" in page
     assert "labelled already" in page
-
-
-@pytest.mark.parametrize(
-    ("name", "header", "message"),
-    [
-        ("duplicates.csv", ["id", "of"], "has the columns .'id', 'of'. instead of"),
-        ("rejected.csv", ["id"], "has the columns .'id'. instead of"),
-    ],
-)
-def test_a_side_file_without_its_columns_is_refused(tmp_path, name, header, message):
-    write_csv(tmp_path / name, header, [])
-    with pytest.raises(InputError, match=message):
-        read_left_out(tmp_path)
-
-
-def test_a_labelled_image_that_the_pool_lacks_is_refused(workspace):
-    root, _ = workspace
-    write_csv(root / "data/pool/labelled.csv", ["id"], [("elsewhere.png",)])
-    with pytest.raises(InputError, match=r"'elsewhere\.png' is not among the train"):
-        annotate.main()
 
 
 @pytest.mark.parametrize(

@@ -359,25 +359,11 @@ def test_a_claim_of_many_pixels_is_refused_before_decoding(tmp_path):
 
 
 def test_an_image_below_the_limit_but_over_pillows_is_read(tmp_path):
-    assert Image.MAX_IMAGE_PIXELS * 2 < 14_000 * 14_000 < MAX_PIXELS
-    path = saved(tmp_path / "a.png", Image.new("1", (14_000, 14_000), 1))
     limit = Image.MAX_IMAGE_PIXELS
+    assert limit * 2 < 14_000 * 14_000 < MAX_PIXELS
+    path = saved(tmp_path / "a.png", Image.new("1", (14_000, 14_000), 1))
     assert (decode_image(path, 8) == 255).all()
     assert limit == Image.MAX_IMAGE_PIXELS
-
-
-def test_other_formats_are_not_tried(tmp_path):
-    for suffix in ("ppm", "eps", "ico", "pcx"):
-        path = saved(tmp_path / f"a.{suffix}", Image.fromarray(photo(0)))
-        with pytest.raises(RejectedError, match="not a JPEG, PNG, WebP, BMP, TIFF or GIF image"):
-            decode_image(path.rename(tmp_path / "a.png"), 16)
-
-
-def test_a_folder_and_a_missing_file_are_told(tmp_path):
-    (tmp_path / "x.jpg").mkdir()
-    for name in ("x.jpg", "y.jpg"):
-        with pytest.raises(RejectedError, match=r"not a regular file|cannot be opened \("):
-            decode_image(tmp_path / name, 16)
 
 
 def test_random_damage_gives_pixels_or_a_reason(tmp_path):
@@ -424,21 +410,6 @@ def test_packed_text_and_profiles_do_not_unfold(tmp_path, name, start):
         assert "damaged or truncated (" in str(error)
     # Unpacking one of them takes 0.3 s and 256 MiB.
     assert time.process_time() - start_s < 1
-
-
-def test_of_many_frames_one_is_decoded(tmp_path):
-    """A GIF of 50,000 frames: those behind the first are not even looked for."""
-    frame = Image.fromarray(photo(7)).quantize()
-    whole = saved(tmp_path / "a.gif", frame).read_bytes()
-    body = whole[13 + 3 * 2 ** ((whole[10] & 7) + 1) : -1]  # behind the header and the palette
-    (tmp_path / "a.gif").write_bytes(whole[:-1] + body * 50_000 + b";")
-    start_s = time.process_time()
-    found = decode_image(tmp_path / "a.gif", None)
-    assert time.process_time() - start_s < 1
-    assert np.array_equal(found, np.asarray(frame.convert("RGB")))
-    (tmp_path / "b.gif").write_bytes(whole[:-1] + body * 50 + b";")
-    with Image.open(tmp_path / "b.gif") as image:
-        assert image.n_frames == 51
 
 
 @pytest.mark.parametrize(
@@ -502,23 +473,24 @@ def test_an_orientation_that_is_none_turns_nothing(tmp_path, kind, count, value)
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(evil) (w) file\nshowpage\n",
         b"%PDF-1.7\n",
         b"#!/bin/sh\ntouch evil\n",
-        b"push graphic-context\n",
         b"PK\3\4",
-        b"MZ",
         b"\x80\x04cposix\nsystem\n",
+        *("ppm", "ico", "pcx"),
     ],
 )
-def test_other_files_under_an_image_s_name_are_not_run(tmp_path, content):
-    (tmp_path / "a.png").write_bytes(content + bytes(200))
-    with pytest.raises(RejectedError, match="not a JPEG, PNG, WebP, BMP, TIFF or GIF image"):
-        decode_image(tmp_path / "a.png", 8)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+def test_other_formats_are_not_tried_and_nothing_is_run(tmp_path, content):
+    if isinstance(content, str):
+        path = saved(tmp_path / f"a.{content}", Image.fromarray(photo(0)))
+        content = path.read_bytes()
+        path.unlink()
+    why = why_not(tmp_path, content + bytes(200))
+    assert why == "not a JPEG, PNG, WebP, BMP, TIFF or GIF image"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
-def test_pipes_and_devices_are_not_waited_for(tmp_path):
+def test_pipes_devices_and_folders_are_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    for path in (tmp_path / "pipe.png", "/dev/zero", "/dev/tty", "/dev/stdin"):
-        if os.path.exists(path):  # noqa: PTH110
-            with pytest.raises(RejectedError, match=r"not a regular file|cannot be opened|empty"):
-                decode_image(path, 8)
+    (tmp_path / "x.jpg").mkdir()
+    for name in ("pipe.png", "x.jpg", "missing.png", "/dev/zero", "/dev/tty", "/dev/stdin"):
+        with pytest.raises(RejectedError, match=r"not a regular file|cannot be opened|empty"):
+            decode_image(tmp_path / name, 8)
