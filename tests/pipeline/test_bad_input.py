@@ -215,7 +215,7 @@ def test_an_empty_class_folder_is_named(project, folder):
             "data/pool/index.csv",
             ["index.csv is not CSV near its line", "again"],
         ),
-        ("kcenter_order", "data/pool/images.npy", ["data/pool", "anew"]),
+        ("kcenter_order", "data/pool/images.npy", ["data/pool", "again"]),
         (
             "embed",
             "models/moco/moco.safetensors",
@@ -229,7 +229,7 @@ def test_an_empty_class_folder_is_named(project, folder):
         (
             "kcenter_order",
             "data/embeddings/simclr.npy",
-            ["data/embeddings/simclr.npy", "make it anew"],
+            ["data/embeddings/simclr.npy", "make it again"],
         ),
     ],
 )

@@ -127,7 +127,7 @@ def test_a_broken_npy_is_told(tmp_path, damage, memory_map):
         np.save(path, np.array([{"an": "object"}]), allow_pickle=True)
     else:
         path.write_bytes({"empty": b"", "truncated": whole[:500], "text": b"not an array"}[damage])
-    with pytest.raises(InputError, match=r"a\.npy is not a whole \.npy array"):
+    with pytest.raises(InputError, match=r"a\.npy is not a complete \.npy array"):
         read_npy(path, memory_map=memory_map)
 
 

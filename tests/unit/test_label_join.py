@@ -81,13 +81,10 @@ def test_an_unknown_class_that_looks_like_another_names_it():
     assert problems == [Problem("a.png", "unknown class", "row 1: 'Cat'; there is 'CAT' or 'cat'")]
 
 
-def test_a_rejected_file_s_reason_is_reported():
+def test_ids_are_taken_as_they_are_and_as_order_csv_writes_them():
     for name in ("broken.png", "'-broken.png"):
         found = finder().find(answer(name, "cat"))
         assert found == Problem(name, "unknown id", "row 1: the file is empty")
-
-
-def test_ids_are_taken_as_they_are_and_as_order_csv_writes_them():
     for name in ("a.png", "d/e.png", "=c.png", "'q.png", "''q.png", "''=c.png"):
         found = finder().find(answer(name))
         assert found in IDS
@@ -124,15 +121,7 @@ def test_paths_are_absolute_or_relative_to_the_folder(tmp_path):
     ):
         assert finder(files).find(answer(name, is_path=True)) == "d/e.png"
     assert finder(files).find(answer(str(real / "copy.png"), is_path=True)) == "a.png"
-    for name in (  # unknown
-        "e.png",
-        str(tmp_path / "a.png"),
-        "../a.png",
-        str(tmp_path),
-        "~nobody/a.png",
-        "../" * 99 + "etc/passwd",
-        "x" * 10_000,
-    ):
+    for name in ("e.png", str(tmp_path / "a.png"), "~nobody/a.png", "../" * 99 + "etc/passwd"):
         assert finder(files).find(answer(name, is_path=True)).problem == "unknown id"
     assert "have no files; give ids" in finder().find(answer("a.png", is_path=True)).detail
 

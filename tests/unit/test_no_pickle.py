@@ -127,12 +127,12 @@ def test_an_array_of_objects_stays_shut(tmp_path, evil):
     np.save(path, np.array([[evil]], dtype=object), allow_pickle=True)
     (tmp_path / "ids.txt").write_text("a\n")
     params = DataParams("embeddings", str(path), ids=str(tmp_path / "ids.txt"))
-    with pytest.raises(InputError, match=r"is not a whole .npy array"):
+    with pytest.raises(InputError, match=r"is not a complete .npy array"):
         load_source(params, "unused", tmp_path / "pool")
-    with pytest.raises(InputError, match=r"is not a whole .npy array"):
+    with pytest.raises(InputError, match=r"is not a complete .npy array"):
         read_npy(path)
     path.write_bytes(pickle.dumps(evil))  # a bare pickle under the name
-    with pytest.raises(InputError, match=r"is not a whole .npy array"):
+    with pytest.raises(InputError, match=r"is not a complete .npy array"):
         load_source(params, "unused", tmp_path / "pool")
 
 

@@ -12,7 +12,6 @@ from PIL import Image
 
 import download
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import load_pool
 from zeroshot_al.sources.canonical import RawImages, canonical_pool, fingerprint, pixel_digests
 from zeroshot_al.sources.load import load_source
@@ -43,22 +42,17 @@ def pool_key(pool):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_order_of_arrival_leaves_no_trace(seed):
-    expected = canonical_pool(make_raw())
-    assert pool_key(canonical_pool(shuffled(make_raw(), seed))) == pool_key(expected)
-
-
-def test_images_keep_their_labels_and_splits():
-    raw = make_raw()
-    facts = sorted(
-        (image.tobytes(), split, label)
-        for image, split, label in zip(raw.images, raw.splits, raw.labels, strict=True)
-    )
-    pool = canonical_pool(make_raw())
-    assert facts == sorted(
-        (image.tobytes(), split, label)
-        for image, split, label in zip(pool.images, pool.splits, pool.labels, strict=True)
-    )
+def test_the_order_of_arrival_leaves_no_trace_and_images_keep_their_labels(seed):
+    raw, pool = make_raw(), canonical_pool(make_raw())
+    assert pool_key(canonical_pool(shuffled(raw, seed))) == pool_key(pool)
+    facts = [
+        sorted(
+            (image.tobytes(), split, label)
+            for image, split, label in zip(part.images, part.splits, part.labels, strict=True)
+        )
+        for part in (raw, pool)
+    ]
+    assert facts[0] == facts[1]
 
 
 def test_the_order_does_not_depend_on_labels():
@@ -146,12 +140,6 @@ def workspace(tmp_path, monkeypatch):
         )
 
     return _write
-
-
-def test_an_unknown_source_is_told(workspace):
-    workspace("cifar11")
-    with pytest.raises(InputError, match="source 'cifar11' of profiles"):
-        load_section("data", DataParams)
 
 
 def test_the_stage_writes_the_same_bytes_twice(workspace, tmp_path):

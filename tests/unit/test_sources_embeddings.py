@@ -97,7 +97,7 @@ def spoiled(value):
         (some_rows()[0], None, r"float32 of shape \(6,\); it must be floating of shape n x d"),
         (np.ones((3, 2), np.int64), None, r"int64 of shape \(3, 2\); it must be floating"),
         (np.empty((0, 4)), [], r"of shape \(0, 4\); it must be"),
-        (np.array([[{}]], dtype=object), ["a"], r"not a whole \.npy array"),
+        (np.array([[{}]], dtype=object), ["a"], r"not a complete \.npy array"),
     ],
 )
 def test_rows_that_do_not_serve_are_told(load, rows, ids, told):
@@ -114,9 +114,9 @@ def test_files_that_do_not_serve_are_told(tmp_path):
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:-9])
     for name, told in {
         "several.npz": "holds several arrays",
-        "cut.npy": "not a whole .npy array",
+        "cut.npy": "not a complete .npy array",
         "lost.npy": "cannot be read (No such file or directory)",
-        "ids.txt": "not a whole .npy",
+        "ids.txt": "not a complete .npy",
         "pipe.npy": "cannot be read (not a regular file)",
     }.items():
         params = DataParams("embeddings", str(tmp_path / name), ids=str(tmp_path / "ids.txt"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 import numpy as np
+import psutil
 
 from zeroshot_al.base.errors import InputError
 
@@ -81,21 +82,10 @@ def _leftovers(directory: Path) -> dict[tuple[str, str], list[Path]]:
     for path in directory.iterdir() if directory.is_dir() else ():
         # As `atomic_path` and `replaced_directory` name them.
         match = re.fullmatch(r"\.(.+)\.(\d+)\.(old|tmp(?:\.[^.]+)?)", path.name, re.DOTALL)
-        if match and not _is_running(int(match[2])):
+        # Its own number stands for a killed process whose number was used again.
+        if match and (int(match[2]) == os.getpid() or not psutil.pid_exists(int(match[2]))):
             found.setdefault((match[1], match[3]), []).append(path)
     return found
-
-
-def _is_running(process: int) -> bool:
-    if process == os.getpid():
-        return False  # the number of a killed one, used again
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # another user's
-    return True
 
 
 def write_json(path: str | Path, data: object) -> None:
@@ -207,4 +197,4 @@ def read_npy(path: str | Path, *, memory_map: bool = False) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run the stage that writes it") from None
     except (ValueError, EOFError) as error:
-        raise InputError(f"{path} is not a whole .npy array ({error}); make it anew") from None
+        raise InputError(f"{path} is not a complete .npy array ({error}); make it again") from None

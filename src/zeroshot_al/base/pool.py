@@ -183,7 +183,9 @@ def load_pool(directory: str | Path = "data/pool", *, needs_labels: bool = False
     try:
         pool = Pool(images, tuple(ids), tuple(splits), tuple(labels), labelled=labelled)
     except InputError as error:
-        raise InputError(f"{directory} is not a whole pool: {error}; run download anew") from None
+        raise InputError(
+            f"{directory} is not a complete pool: {error}; run download again"
+        ) from None
     if needs_labels and not pool.is_labelled:
         raise InputError(NO_LABELS)
     return pool

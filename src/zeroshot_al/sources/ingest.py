@@ -57,16 +57,6 @@ class Ingested:
         return np.setdiff1d(np.arange(len(self.digests)), list(self.reasons))
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Where a worker writes rows, and of what shape."""
-
-    out: Path
-    offset: int  # of the first pixel in the file
-    required: RequiredShape
-    size_px: int | None
-
-
 def decode_files(
     root: str, paths: Sequence[str], required: RequiredShape, size_px: int | None, out: Path
 ) -> Ingested:
@@ -93,7 +83,7 @@ def decode_files(
         If the disk is full.
     """
     n_files = len(paths)
-    target = _Target(out, create_npy(out, (n_files, *required.shape)), required, size_px)
+    offset = create_npy(out, (n_files, *required.shape))
     block = max(1, min(256, BLOCK_BYTES // int(np.prod(required.shape))))
     jobs = [range(n_files)[start : start + block] for start in range(0, n_files, block)]
     result = Ingested(
@@ -101,7 +91,7 @@ def decode_files(
         np.zeros((n_files, DIGEST_BYTES), np.uint8),
         Signatures(np.zeros(n_files, np.uint64), np.zeros((n_files, 3), np.uint8)),
     )
-    work = partial(_decode_block, target)
+    work = partial(_decode_block, out, offset, required, size_px)
     with closing(run_decoders(root, paths, work, jobs, "decode")) as blocks:
         for job, reasons, digests, found, n_deep in blocks:
             rows = slice(job.start, job.stop)
@@ -114,19 +104,19 @@ def decode_files(
 
 
 def _decode_block(
-    target: _Target, job: range
+    out: Path, offset: int, required: RequiredShape, size_px: int | None, job: range
 ) -> tuple[range, dict[int, str], np.ndarray, Signatures, int]:
-    block = np.zeros((len(job), *target.required.shape), dtype=np.uint8)
+    block = np.zeros((len(job), *required.shape), dtype=np.uint8)
     reasons: dict[int, str] = {}
     digests = np.zeros((len(job), DIGEST_BYTES), dtype=np.uint8)
     n_deep = 0
     for i, (index, path) in enumerate(read_in_turn(job)):
         try:
-            image, was_deep = decode(path, target.size_px)
+            image, was_deep = decode(path, size_px)
         except RejectedError as error:
             reasons[index] = str(error)
             continue
-        shape, whose, remedy = target.required
+        shape, whose, remedy = required
         if image.shape != shape:
             raise InputError(
                 f"{path} has {image.shape[1]} x {image.shape[0]} pixels and {whose} "
@@ -135,8 +125,8 @@ def _decode_block(
         block[i] = image
         digests[i] = np.frombuffer(hashlib.sha256(image).digest(), np.uint8)
         n_deep += was_deep
-    with open(target.out, "rb+", buffering=0) as file:
-        file.seek(target.offset + job.start * block[0].nbytes)
+    with open(out, "rb+", buffering=0) as file:
+        file.seek(offset + job.start * block[0].nbytes)
         rest = memoryview(block).cast("B")
         while rest:
             rest = rest[file.write(rest) :]

@@ -76,12 +76,7 @@ def read_table(path: Path, option: str) -> tuple[list[str], dict[int, dict[str, 
     names, rows, number = [], {}, 0
     try:
         hint = re.match(r'"?sep=(.)"?(?:\r\n?|\n)', text, re.IGNORECASE)
-        line = re.search(r"[^\r\n]+|\Z", text)[0]
-        separator = (
-            hint[1]
-            if hint
-            else max(SEPARATORS, key=lambda s: len(next(csv.reader([line], delimiter=s), ())))
-        )
+        separator = hint[1] if hint else _separator(re.search(r"[^\r\n]+|\Z", text)[0])
         file = io.StringIO(text[hint.end() :] if hint else text, newline="")
         for number, cells in enumerate(csv.reader(file, delimiter=separator, strict=True), start=1):
             if not "".join(cells).strip():
@@ -101,6 +96,10 @@ def read_table(path: Path, option: str) -> tuple[list[str], dict[int, dict[str, 
     if repeated:
         raise InputError(f"{path} names the column {repeated[0]!r} twice; rename or remove one")
     return names, rows
+
+
+def _separator(line: str) -> str:
+    return max(SEPARATORS, key=lambda s: len(next(csv.reader([line], delimiter=s), ())))
 
 
 class IdLookup:
