@@ -133,7 +133,7 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def _write(source, root=None):
-        top = {"profile": "x", "budget": 9, "budgets": [9], "seeds": [0]}
+        top = {"profile": "x", "budget": 9, "budgets": [9], "seeds": [0], "rule": "kcenter"}
         sections = {"data": asdict(DataParams(source, root))}
         (tmp_path / "params.yaml").write_text(
             json.dumps(top | {"defaults": sections, "profiles": {"x": {"data": {}}}})
