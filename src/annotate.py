@@ -19,8 +19,8 @@ from zeroshot_al.orders import OrderParams, choose_order
 from zeroshot_al.process.stage import run_stage
 from zeroshot_al.report.methods import METHODS
 from zeroshot_al.sources.image_files import image_files
+from zeroshot_al.sources.left_out import read_left_out
 from zeroshot_al.sources.params import DataParams
-from zeroshot_al.sources.removed import read_removed
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     params = load_section("annotate", AnnotateParams)
     data = load_section("data", DataParams)
     pool = load_pool("data/pool")
-    removed = read_removed("data/pool")
+    left_out = read_left_out("data/pool")
     method = load_section("order", OrderParams).method
     chosen = choose_order(rule, method, "data/zero_shot_orders", "data/orders", pool.train_ids)
     method, order = chosen.method, chosen.picks[:budget]
@@ -43,10 +43,10 @@ def main() -> None:
     check_fits(*embeddings.shape)
     rows = canonical_rows(embeddings[: pool.n_train])
     files = image_files(data, pool.train_ids)
-    picks = make_picks(pool, rows, order, chosen.reasons, removed, params, files)
+    picks = make_picks(pool, rows, order, chosen.reasons, left_out, params, files)
     name = f"{method}_zero_shot" if rule == "zero_shot" else method
     label = next(entry.label for entry in METHODS if entry.name == name)
-    overview = make_overview(label, rule, pool, rows, picks, removed, params, files)
+    overview = make_overview(label, rule, pool, rows, picks, left_out, params, files)
     written = files is None and params.write_images
     with replaced_directory("data/annotate") as directory:
         write_exports(

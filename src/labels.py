@@ -21,8 +21,8 @@ from zeroshot_al.labels.labelling import LabelsParams, label_pool
 from zeroshot_al.orders import OrderParams, choose_order
 from zeroshot_al.process.stage import run_stage
 from zeroshot_al.sources.image_files import image_files
+from zeroshot_al.sources.left_out import read_left_out
 from zeroshot_al.sources.params import DataParams
-from zeroshot_al.sources.removed import read_removed
 from zeroshot_al.sources.spreadsheet import write_table
 
 
@@ -68,7 +68,7 @@ def join(
             params.test_root, pool.train_images, data.size_px, directory / "test_images.npy"
         )
     answers = read_answers(params.file)
-    finder = IdFinder(ids, read_removed("data/pool"), image_files(data, ids))
+    finder = IdFinder(ids, read_left_out("data/pool"), image_files(data, ids))
     order = [ids[index] for index in chosen.picks]
     return label_pool(answers, ids, finder, order, chosen.method, test, bad_tests, params)
 

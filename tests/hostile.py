@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tiffs import tiff
+
 SIDE = 24
 BOMB = "the header claims 100000 x 100000 pixels, more than 200,000,000 in all"
 OUT, NOWHERE = "a link that leads out of the folder", "a link that leads nowhere"
+FOLDER = "a link to a folder, which is read where it lies"
 NO_IMAGE, BROKEN = "not a JPEG, PNG, WebP, BMP, TIFF or GIF image", "damaged or truncated ("
 NOT_UTF8 = "its name is not valid UTF-8"
 
@@ -133,7 +136,8 @@ def make_hostile_folder(root: Path) -> tuple[set[str], dict[str, str], dict[str,
     # Bombs: headers that claim 100,000 x 100,000 pixels, or what their format can claim at most.
     reject("bomb.png", png_header(100_000, 100_000), BOMB)
     reject("bomb.bmp", _bmp_header(100_000, 100_000), BOMB)
-    reject("bomb.tif", _tiff_header(100_000, 100_000), BOMB)
+    bomb = [(tag, 4, 1, 100_000) for tag in (256, 257)]
+    reject("bomb.tif", tiff(np.zeros((1, 1), np.uint8), bomb), BOMB)
     reject("bomb.gif", _gif_header(65_535, 65_535), "the header claims 65535 x 65535 pixels")
     reject("bomb.jpg", _jpeg_of(jpeg, 65_500, 65_500), "the header claims 65500 x 65500 pixels")
     reject("bomb.webp", _webp_header(16_383, 16_383), "the header claims 16383 x 16383 pixels")
@@ -144,13 +148,13 @@ def make_hostile_folder(root: Path) -> tuple[set[str], dict[str, str], dict[str,
     Image.open(original).save(root / "copy/c.bmp")
     (root / "copy/link.png").symlink_to(original)
     copies |= dict.fromkeys(("copy/b.png", "copy/c.bmp", "copy/link.png"), "copy/a.png")
-    # Links: to a folder inside (once), in a loop, to nowhere, out of the folder.
+    # Links: to a folder inside, in a loop, to nowhere, out of the folder.
     (root / "copy/up").symlink_to(root)
     (root / "linked folder").symlink_to("exif", target_is_directory=True)
     (root / ".store").mkdir()
     image().save(root / ".store/held.png")
     (root / "held").symlink_to(".store", target_is_directory=True)
-    kept.add("held/held.png")
+    rejected |= dict.fromkeys(("copy/up", "linked folder", "held"), FOLDER)
     outside = root.parent / "outside"
     outside.mkdir()
     image().save(outside / "secret.png")
@@ -198,22 +202,6 @@ def png_header(width: int, height: int) -> bytes:
 def _bmp_header(width: int, height: int) -> bytes:
     info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
     return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + info + bytes(100)
-
-
-def _tiff_header(width: int, height: int) -> bytes:
-    tags = {
-        256: width,
-        257: height,
-        258: 8,
-        259: 1,
-        262: 1,
-        273: 200,
-        277: 1,
-        278: height,
-        279: 100,
-    }
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
-    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + bytes(300)
 
 
 def _gif_header(width: int, height: int) -> bytes:

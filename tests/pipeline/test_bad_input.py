@@ -193,10 +193,10 @@ def test_a_class_without_an_image_that_can_be_read_is_named(project, folder):
 
 
 def test_an_image_of_another_size_is_named(project, folder):
-    Image.new("RGB", (8, 9)).save(folder / "test/cat/1.png")
+    Image.new("RGB", (8, 9)).save(folder / "train/cat/1.png")
     sentence = told(project, "download")
-    first = folder / "train/cat/0.png"
-    assert f"{folder / 'test/cat/1.png'} has 8 x 9 pixels and {first} 8 x 8" in sentence
+    first = folder / "test/cat/0.png"
+    assert f"{folder / 'train/cat/1.png'} has 8 x 9 pixels and {first} 8 x 8" in sentence
     assert sentence.endswith("; give the working resolution data.size_px")
 
 
@@ -204,14 +204,18 @@ def test_an_empty_class_folder_is_named(project, folder):
     for file in (folder / "train/cat").iterdir():
         file.unlink()
     sentence = told(project, "download")
-    assert f"{folder / 'train/cat'} is empty; add images or remove it" in sentence
+    assert f"{folder / 'train/cat'} holds no image; each class needs some there" in sentence
 
 
 @pytest.mark.parametrize(
     ("stage", "file", "parts"),
     [
-        ("class_histograms", "data/pool/index.csv", ["data/pool/index.csv is cut off", "anew"]),
-        ("kcenter_order", "data/pool/images.npy", ["data/pool", "anew"]),
+        (
+            "class_histograms",
+            "data/pool/index.csv",
+            ["index.csv is not CSV near its line", "again"],
+        ),
+        ("kcenter_order", "data/pool/images.npy", ["data/pool", "again"]),
         (
             "embed",
             "models/moco/moco.safetensors",
@@ -225,7 +229,7 @@ def test_an_empty_class_folder_is_named(project, folder):
         (
             "kcenter_order",
             "data/embeddings/simclr.npy",
-            ["data/embeddings/simclr.npy", "make it anew"],
+            ["data/embeddings/simclr.npy", "make it again"],
         ),
     ],
 )

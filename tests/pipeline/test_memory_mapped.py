@@ -79,16 +79,16 @@ from zeroshot_al.base.files import read_npy
 from zeroshot_al.gallery.page import render_gallery
 from zeroshot_al.gallery.overview import make_overview
 from zeroshot_al.base.pool import load_pool
-from zeroshot_al.sources.removed import read_removed
+from zeroshot_al.sources.left_out import read_left_out
 """
 MAKE_OVERVIEW = """
-pool, removed = load_pool("pool"), read_removed("pool")
+pool, left_out = load_pool("pool"), read_left_out("pool")
 if not {mapped}:
     pool = replace(pool, images=pool.images.copy())
 rows = canonical_rows(read_npy("embeddings.npy", memory_map=True))
 params = AnnotateParams(True, 10, 4, 1, 100, 0)
-picks = make_picks(pool, rows, range(300), ["far"] * 300, removed, params, None)
-overview = make_overview("SimCLR", "kcenter", pool, rows, picks, removed, params, None)
+picks = make_picks(pool, rows, range(300), ["far"] * 300, left_out, params, None)
+overview = make_overview("SimCLR", "kcenter", pool, rows, picks, left_out, params, None)
 assert len(render_gallery(overview)) > 10_000
 """
 # K-center and the gallery hold the canonical rows, as large as the embeddings' file: what they may

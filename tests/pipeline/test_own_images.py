@@ -54,13 +54,9 @@ def rows_of(project, name):
         return list(csv.reader(file))
 
 
-def test_there_are_enough_hostile_files(hostile):
-    _, _, kept, rejected, copies, _ = hostile
-    assert len(kept) + len(rejected) + len(copies) > 90
-
-
 def test_the_rejected_files_are_listed_with_their_reasons(hostile):
-    project, _, _, rejected, _, _ = hostile
+    project, _, kept, rejected, copies, _ = hostile
+    assert len(kept) + len(rejected) + len(copies) > 90
     header, *rows = rows_of(project, "rejected.csv")
     assert header == ["id", "reason"]
     assert [name for name, _ in rows] == sorted(rejected)
@@ -83,7 +79,8 @@ def test_every_other_image_is_in_the_pool_once(hostile):
 
 def test_the_log_counts_what_was_left_out(hostile):
     *_, rejected, _, log = hostile
-    assert f"{len(rejected)} files rejected (rejected.csv), 3 exact copies dropped" in log
+    assert f"{len(rejected)} files rejected (rejected.csv), the first" in log
+    assert "3 exact copies dropped" in log
     assert "other files, not read: " in log
     for kind in ("1 .heic", "1 .txt", "1 no suffix"):
         assert kind in log
@@ -208,16 +205,6 @@ def test_a_folder_without_a_good_image_stops_with_the_first_reason(fresh_project
         "not a JPEG"
     )
     assert project.outs() == before
-
-
-def test_the_profile_asks_for_its_folder(fresh_project):
-    project = fresh_project("no_root")
-    project.set_params({"profile": "folder"})
-    done = project.stage("download")
-    assert done.stderr.splitlines()[-1] == (
-        "download: data.root is not set, and the source 'folder' needs it; set it in params.yaml "
-        "to the folder of your images"
-    )
 
 
 def test_embed_leaves_the_accuracies_out(fresh_project, tmp_path):

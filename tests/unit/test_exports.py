@@ -20,7 +20,7 @@ from zeroshot_al.gallery.exports import (
 )
 from zeroshot_al.labels.label_files import read_answers
 from zeroshot_al.labels.label_join import IdFinder
-from zeroshot_al.sources.removed import Removed
+from zeroshot_al.sources.left_out import LeftOut
 from zeroshot_al.sources.spreadsheet import STARTS_A_FORMULA, unquote_cell, write_table
 
 # In an order that no sorting gives.
@@ -113,7 +113,7 @@ def test_every_id_comes_back_however_order_csv_is_saved(tmp_path, encoding, sepa
     if encoding != "cp1252":
         rows = [[unicodedata.normalize(form, cell) for cell in row] for row in rows]
     answers = read_answers(save(tmp_path / "labels.csv", rows, encoding, separator))
-    finder = IdFinder(names, Removed([], [], []), None)
+    finder = IdFinder(names, LeftOut([], [], []), None)
     assert [finder.find(answer) for answer in answers] == names
 
 

@@ -21,7 +21,7 @@ from zeroshot_al.gallery.charts import nice_ceiling, shade, shade_limits, ticks
 from zeroshot_al.gallery.overview import make_overview
 from zeroshot_al.gallery.page import render_gallery, thumbnail
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.sources.removed import Removed
+from zeroshot_al.sources.left_out import LeftOut
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -43,11 +43,11 @@ def make_page(height=16, budget=BUDGET, rule="zero_shot"):
     order = [*range(len(NAMES)), *rest]
     copy = {"id": f"copy of {NAMES[1]}", "duplicate_of": NAMES[1], "kind": "exact", "distance": "0"}
     rejected = {"id": "<img src=x onerror=alert(1)>", "reason": '"broken"'}
-    removed = Removed([copy] * 30, [], [rejected])
+    left_out = LeftOut([copy] * 30, [], [rejected])
     params = AnnotateParams(True, 5, 4, 3, 50, 0)
     reasons = ["representative", "representative", "far"] * (budget // 3 + 1)
-    picks = make_picks(pool, rows, order[:budget], reasons, removed, params, None)
-    overview = make_overview("SimCLR", rule, pool, rows, picks, removed, params, None)
+    picks = make_picks(pool, rows, order[:budget], reasons, left_out, params, None)
+    overview = make_overview("SimCLR", rule, pool, rows, picks, left_out, params, None)
     return render_gallery(overview)
 
 

@@ -156,28 +156,16 @@ NO_EXPORT = "is not as Label Studio exports it"
         ([{"id": 3, "data": {"image": "x"}}], "has no image_id; export"),
         ([{"id": 3, "data": "x"}], "task 3 of"),
         # Made to break its reader.
-        ('{"a":' * 10**5 + "1" + "}" * 10**5, "is nested too deeply"),
+        ('{"a":' * 10**5 + "1" + "}" * 10**5, "is not JSON"),
         (f'[{{"id": 1{"0" * 5000}}}]', "4300 digits"),
-        ('[{"id": 1, "image_id": "a", "label": "x", "label": "y"}]', "'label' stands twice"),
-        ('[{"id": 1, "image_id": "a", "label": "\\ud83d"}]', "holds half of a character"),
-        ('[{"id": 1, "image_id": "\\udc00", "label": "x"}]', "holds half of a character"),
+        ('[{"id": 1, "image_id": "a", "label": "\\ud83d"}]', NO_EXPORT),
+        ('[{"id": 1, "image_id": "\\udc00", "label": "x"}]', NO_EXPORT),
         ('[{"id": 1, "image_id": "a\0b"}]', "holds NUL bytes"),
         *(
             ([{"id": 1, "data": {"image_id": "a"}, "annotations": wrong}], NO_EXPORT)
-            for wrong in (
-                3,
-                [3],
-                "x",
-                [{"result": 3}],
-                [{"result": [3]}],
-                [annotation(3)],
-                [annotation("x", control=3)],
-                [annotation("x", control=None)],
-                [{"result": [{"type": "choices", "from_name": "label", "value": 3}]}],
-            )
+            for wrong in (3, [3], [{"result": [3]}], [annotation(3)], [annotation("x", control=3)])
         ),
         ([{"id": 1, "image_id": "a", "label": 3}], NO_EXPORT),
-        ([{"id": 1, "image_id": "a", "label": [["x"]]}], NO_EXPORT),
         ([{"id": 1, "image_id": "a", "label": {"choices": 3}}], NO_EXPORT),
     ],
 )
@@ -187,13 +175,5 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content, message):
     assert message in refusal(read_answers, path)
 
 
-@pytest.mark.parametrize("content", ["id,label\n", "[" * 10**6])
-def test_what_is_no_json_is_refused(tmp_path, content):
-    message = refusal(read_answers, write(tmp_path / "x.json", content))
-    assert "is not JSON" in message or "is nested too deeply" in message
-
-
-def test_a_file_that_cannot_be_read_is_refused(tmp_path):
-    message = refusal(read_answers, tmp_path / "gone.csv")
-    assert message.startswith("labels.file '")
-    assert "gone.csv' cannot be read (No such file" in message
+def test_what_is_no_json_is_refused(tmp_path):
+    assert "is not JSON" in refusal(read_answers, write(tmp_path / "x.json", "id,label\n"))

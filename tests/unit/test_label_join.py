@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from zeroshot_al.labels.label_files import Answer
 from zeroshot_al.labels.label_join import IdFinder, Problem, join_labels
 from zeroshot_al.sources.image_files import ImageFiles
-from zeroshot_al.sources.removed import Removed
+from zeroshot_al.sources.left_out import LeftOut
 from zeroshot_al.sources.spreadsheet import quote_cell
 
 IDS = ("a.png", "b.png", "=c.png", "d/e.png", "'=c.png", "'q.png")
-REMOVED = Removed(
+LEFT_OUT = LeftOut(
     [{"id": "copy.png", "duplicate_of": "a.png", "kind": "exact", "distance": "0"}],
     [],
     [{"id": name, "reason": "the file is empty"} for name in ("broken.png", "-broken.png")],
@@ -23,7 +23,7 @@ def answer(name, *labels, is_path=False):
 
 
 def finder(files=None):
-    return IdFinder(IDS, REMOVED, files)
+    return IdFinder(IDS, LEFT_OUT, files)
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,10 @@ def test_an_unknown_class_that_looks_like_another_names_it():
     assert problems == [Problem("a.png", "unknown class", "row 1: 'Cat'; there is 'CAT' or 'cat'")]
 
 
-def test_a_rejected_file_s_reason_is_reported():
+def test_ids_are_taken_as_they_are_and_as_order_csv_writes_them():
     for name in ("broken.png", "'-broken.png"):
         found = finder().find(answer(name, "cat"))
         assert found == Problem(name, "unknown id", "row 1: the file is empty")
-
-
-def test_ids_are_taken_as_they_are_and_as_order_csv_writes_them():
     for name in ("a.png", "d/e.png", "=c.png", "'q.png", "''q.png", "''=c.png"):
         found = finder().find(answer(name))
         assert found in IDS
@@ -103,10 +100,10 @@ def test_names_that_macos_decomposes_are_found(tmp_path):
     for ours, theirs in (("NFC", "NFD"), ("NFD", "NFC")):
         ids = (names[ours], "a.png")
         files = ImageFiles(tmp_path, {name: str(tmp_path / name) for name in ids})
-        found = IdFinder(ids, Removed([], [], []), files)
+        found = IdFinder(ids, LeftOut([], [], []), files)
         assert found.find(answer(names[theirs])) == names[ours]
         assert found.find(answer(names[theirs], is_path=True)) == names[ours]
-    both = IdFinder(tuple(names.values()), Removed([], [], []), None)
+    both = IdFinder(tuple(names.values()), LeftOut([], [], []), None)
     assert [both.find(answer(name)) for name in names.values()] == list(names.values())
     assert "stands for two images" in both.find(answer(f" {names['NFC']}")).detail
 
@@ -124,15 +121,7 @@ def test_paths_are_absolute_or_relative_to_the_folder(tmp_path):
     ):
         assert finder(files).find(answer(name, is_path=True)) == "d/e.png"
     assert finder(files).find(answer(str(real / "copy.png"), is_path=True)) == "a.png"
-    for name in (  # unknown
-        "e.png",
-        str(tmp_path / "a.png"),
-        "../a.png",
-        str(tmp_path),
-        "~nobody/a.png",
-        "../" * 99 + "etc/passwd",
-        "x" * 10_000,
-    ):
+    for name in ("e.png", str(tmp_path / "a.png"), "~nobody/a.png", "../" * 99 + "etc/passwd"):
         assert finder(files).find(answer(name, is_path=True)).problem == "unknown id"
     assert "have no files; give ids" in finder().find(answer("a.png", is_path=True)).detail
 

@@ -6,7 +6,7 @@ from refusals import refusal
 from zeroshot_al.labels.label_files import Answer
 from zeroshot_al.labels.label_join import IdFinder
 from zeroshot_al.labels.labelling import LabelsParams, hold_out, label_pool
-from zeroshot_al.sources.removed import Removed
+from zeroshot_al.sources.left_out import LeftOut
 
 IDS = [f"{i:02d}.png" for i in range(40)]
 ORDER = IDS[::-1]
@@ -20,7 +20,7 @@ def label(names=("dog", "cat") * 10, test=None, **changes):
         Answer(name, False, (given,) if given else (), f"row {row}")
         for row, (name, given) in enumerate(zip(ORDER, names, strict=False))
     ]
-    finder = IdFinder(IDS, Removed([], [], []), None)
+    finder = IdFinder(IDS, LeftOut([], [], []), None)
     return label_pool(
         answers, IDS, finder, ORDER, "simclr", test or {}, [], LabelsParams(**(params | changes))
     )

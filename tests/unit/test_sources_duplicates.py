@@ -103,8 +103,5 @@ def test_distinct_rows_are_the_first_of_equal_ones_in_the_order_of_their_bytes()
     order, first = distinct_rows(digests)
     assert order.tolist() == [6, 3, 1, 5, 0]
     assert first.tolist() == [0, 1, 0, 3, 1, 5, 6]
-
-
-def test_no_rows_are_no_distinct_rows():
     order, first = distinct_rows(np.empty((0, 32), np.uint8))
     assert (len(order), len(first)) == (0, 0)

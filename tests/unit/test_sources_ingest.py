@@ -19,7 +19,7 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources import decoders, ingest
 from zeroshot_al.sources.decode import decode, decode_image
 from zeroshot_al.sources.ingest import RequiredShape, decode_files
-from zeroshot_al.sources.npy_rows import create_npy, shorten_npy
+from zeroshot_al.sources.npy_rows import create_npy, keep_rows
 
 SRC = Path(__file__).parents[2] / "src"
 SQUARE = RequiredShape((16, 16, 3), "all others", "make it so")
@@ -126,8 +126,8 @@ def test_a_shortened_file_is_the_one_that_numpy_would_write(tmp_path, before, af
     create_npy(tmp_path / "a.npy", (before, 4, 2, 3))
     rows = np.lib.format.open_memmap(tmp_path / "a.npy", mode="r+")
     assert rows.shape == (before, 4, 2, 3)
-    rows[:after] = values
+    rows[-after:] = values
     rows.flush()
-    shorten_npy(tmp_path / "a.npy", values.shape)
+    keep_rows(tmp_path / "a.npy", np.arange(before - after, before))
     np.save(tmp_path / "b.npy", values, allow_pickle=False)
     assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 import numpy as np
+import psutil
 
 from zeroshot_al.base.errors import InputError
 
@@ -30,7 +31,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in _leftovers(path.parent).pop((path.stem, f"tmp{path.suffix}"), ()):
+    for leftover in _leftovers(path.parent.resolve()).pop((path.stem, f"tmp{path.suffix}"), ()):
         leftover.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
@@ -48,13 +49,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def replaced_directory(directory: str | Path) -> Iterator[Path]:
-    """Yield a path to build a directory at; it replaces `directory` on success and else goes.
-
-    Raises
-    ------
-    OSError
-        If the disk is full or the place cannot be written; what was there is then still there.
-    """
+    """Yield a path to build a directory at; it replaces `directory` on success and else goes."""
     # A link to a bigger disk stays a link: build beside what it points to.
     directory = Path(os.path.realpath(directory))
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
@@ -80,32 +75,17 @@ def replaced_directory(directory: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@cache  # else each of many files in one directory would list it again
 def _leftovers(directory: Path) -> dict[tuple[str, str], list[Path]]:
     """Return what killed processes left in a directory, by the name and the kind of the target."""
-    return _listed_leftovers(Path(os.path.realpath(directory)))
-
-
-@cache  # else each of many files in one directory would list it anew
-def _listed_leftovers(directory: Path) -> dict[tuple[str, str], list[Path]]:
     found: dict[tuple[str, str], list[Path]] = {}
     for path in directory.iterdir() if directory.is_dir() else ():
         # As `atomic_path` and `replaced_directory` name them.
         match = re.fullmatch(r"\.(.+)\.(\d+)\.(old|tmp(?:\.[^.]+)?)", path.name, re.DOTALL)
-        if match and not _is_running(int(match[2])):
+        # Its own number stands for a killed process whose number was used again.
+        if match and (int(match[2]) == os.getpid() or not psutil.pid_exists(int(match[2]))):
             found.setdefault((match[1], match[3]), []).append(path)
     return found
-
-
-def _is_running(process: int) -> bool:
-    if process == os.getpid():
-        return False  # the number of a killed one, used again
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # another user's
-    return True
 
 
 def write_json(path: str | Path, data: object) -> None:
@@ -147,17 +127,7 @@ def write_npy(path: str | Path, array: np.ndarray) -> None:
 
 
 def append_npy(file: BinaryIO, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> None:
-    """Write float32 rows that come a part at a time, as `numpy.save` would write all of them.
-
-    Parameters
-    ----------
-    file
-        Open for writing, at its beginning.
-    shape
-        Of the whole array.
-    parts
-        float32 arrays, their first axes `shape[0]` long together.
-    """
+    """Write float32 rows that come in parts, as `numpy.save` would write all, of that shape."""
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
     for part in parts:
@@ -165,13 +135,7 @@ def append_npy(file: BinaryIO, shape: tuple[int, ...], parts: Iterable[np.ndarra
 
 
 def read_json(path: str | Path) -> dict:
-    """Read a JSON file.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or is not JSON.
-    """
+    """Read a JSON file; raise an `InputError` if it is missing or is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -200,18 +164,19 @@ def read_rows(path: str | Path, header: Sequence[str]) -> Iterator[list[str]]:
                 if len(row) == len(header):
                     yield row
                 elif row:  # csv reads an empty line as a row without columns
-                    raise InputError(_damaged(path, reader.line_num))
+                    raise csv.Error("cut off or damaged")
             # A row cut within its last column has all its columns, but `write_csv` ends each line.
             if not _ends_a_line(path):
-                raise InputError(_damaged(path, reader.line_num))
+                raise csv.Error("cut off or damaged")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run the stage that writes it") from None
-    except (csv.Error, UnicodeDecodeError, IsADirectoryError) as error:
+    except csv.Error as error:
+        raise InputError(
+            f"{path} is not CSV near its line {reader.line_num} ({error}); "
+            "run the stage that writes it again"
+        ) from None
+    except (UnicodeDecodeError, IsADirectoryError) as error:
         raise InputError(f"{path} is not CSV ({error}); run the stage that writes it") from None
-
-
-def _damaged(path: str | Path, line: int) -> str:
-    return f"{path} is cut off or damaged near its line {line}; run the stage that writes it anew"
 
 
 def _ends_a_line(path: str | Path) -> bool:
@@ -221,27 +186,15 @@ def _ends_a_line(path: str | Path) -> bool:
 
 
 def read_csv(path: str | Path, header: Sequence[str]) -> list[dict[str, str]]:
-    """Read a small CSV file as one dict a row.
-
-    Raises
-    ------
-    InputError
-        As `read_rows`.
-    """
+    """Read a small CSV file as one dict a row, with the errors of `read_rows`."""
     return [dict(zip(header, row, strict=True)) for row in read_rows(path, header)]
 
 
 def read_npy(path: str | Path, *, memory_map: bool = False) -> np.ndarray:
-    """Read an .npy file, as a read-only memory map when asked.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, truncated, or holds pickled objects.
-    """
+    """Read an .npy file; raise an `InputError` if it is missing, truncated or of objects."""
     try:
         return np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run the stage that writes it") from None
     except (ValueError, EOFError) as error:
-        raise InputError(f"{path} is not a whole .npy array ({error}); make it anew") from None
+        raise InputError(f"{path} is not a complete .npy array ({error}); make it again") from None

@@ -38,14 +38,7 @@ class Experiment:
 
 
 def load_experiment(path: str | Path = "params.yaml") -> Experiment:
-    """Read and check the profile's name, the budgets, the seeds and the rule.
-
-    Raises
-    ------
-    InputError
-        If a key is unknown, missing or of the wrong type, if the budgets are not positive and
-        strictly increasing, or if a seed is negative or repeated.
-    """
+    """Read and check the profile's name, budgets, seeds and rule; raise an `InputError`."""
     document = _read(path)
     experiment = _build(
         Experiment,
@@ -72,11 +65,6 @@ def load_ranks(path: str | Path = "params.yaml") -> int:
     """Read the number of processes that share a stage's work on this machine.
 
     Apart from `Experiment`: a matter of the machine, which makes no result stale.
-
-    Raises
-    ------
-    InputError
-        If it is missing or not a whole number of at least 1.
     """
     document = _read(path)
     if "ranks" not in document:
@@ -94,10 +82,8 @@ def load_section(
 
     Parameters
     ----------
-    section, cls
-        The section's name and dataclass.
-    path
-        Of params.yaml.
+    section, cls, path
+        The section's name, its dataclass and params.yaml.
     shared
         Another section, whose keys hold where this one does not state them. A profile's word
         counts before the defaults', in either section.

@@ -7,6 +7,7 @@ source may leave more files there: `rejected.csv`, `duplicates.csv`, `embeddings
 """
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,10 +39,7 @@ class Pool:
     images : ndarray of shape (n_samples, height, width, 3), uint8
         May be a read-only memory map.
     ids, splits, labels : sequence of str, n_samples each
-        Ids are unique, splits are "train" then "test", labels are class names: all of them, or
-        none and then empty strings.
-    classes : tuple of str, optional
-        The sorted class names; taken from the labels when left out. Empty without labels.
+        Ids are unique, splits are "train" then "test", labels are class names, or all empty.
     labelled : sequence of str, optional
         Ids of train images that are labelled already, wherever their labels are kept; None for a
         source that knows nothing of the kind.
@@ -49,21 +47,27 @@ class Pool:
     Raises
     ------
     InputError
-        If shapes, lengths, the splits' order or the ids' uniqueness do not hold, if some images
-        have a label and others none, or if a labelled id is no train image's.
+        If that does not hold.
     """
 
     images: np.ndarray
     ids: Sequence[str]
     splits: Sequence[str]
     labels: Sequence[str]
-    classes: tuple[str, ...] = ()
     labelled: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         _check(self)
-        if not self.classes:
-            object.__setattr__(self, "classes", tuple(sorted(set(self.labels) - {""})))
+
+    @classmethod
+    def unlabelled(cls, images: np.ndarray, ids: Sequence[str], labelled: Sequence[str]) -> "Pool":
+        """Make a pool of train images alone, whose labels are not known here."""
+        return cls(images, ids, ("train",) * len(ids), ("",) * len(ids), labelled)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The sorted class names; empty without labels."""
+        return tuple(sorted(set(self.labels) - {""}))
 
     @property
     def is_labelled(self) -> bool:
@@ -83,14 +87,20 @@ class Pool:
     @property
     def train_images(self) -> np.ndarray:
         """View of shape (n_train, height, width, 3), uint8; an InputError where there are none."""
-        self._require_images()
-        return self.images[: self.n_train]
+        return self._required_images[: self.n_train]
 
     @property
     def test_images(self) -> np.ndarray:
         """View of shape (n_samples - n_train, height, width, 3), uint8, likewise."""
-        self._require_images()
-        return self.images[self.n_train :]
+        return self._required_images[self.n_train :]
+
+    @property
+    def _required_images(self) -> np.ndarray:
+        if not self.has_images:
+            raise InputError(
+                "the pool has no images, only embeddings; choose another data.source to train on it"
+            )
+        return self.images
 
     @property
     def train_ids(self) -> Sequence[str]:
@@ -112,12 +122,6 @@ class Pool:
         """Sorted pool indices of the images labelled already, int64; often empty."""
         wanted = set(self.labelled or ())
         return np.array([i for i, name in enumerate(self.ids) if name in wanted], dtype=np.int64)
-
-    def _require_images(self) -> None:
-        if not self.has_images:
-            raise InputError(
-                "the pool has no images, only embeddings; choose another data.source to train on it"
-            )
 
     @cached_property
     def _class_indices(self) -> np.ndarray:
@@ -146,8 +150,7 @@ def _check(pool: Pool) -> None:
     if "test" in pool.splits[:n_train]:
         raise InputError("the train images must come before the test images")
     if len(set(pool.ids)) != len(pool.ids):
-        seen: set[str] = set()
-        repeated = next(name for name in pool.ids if name in seen or seen.add(name))
+        repeated = Counter(pool.ids).most_common(1)[0][0]
         raise InputError(f"the id {repeated!r} stands for two images")
     if "" in pool.labels and set(pool.labels) != {""}:
         raise InputError(
@@ -157,10 +160,6 @@ def _check(pool: Pool) -> None:
     strangers = set(pool.labelled or ()) - set(pool.ids[:n_train])
     if strangers:
         raise InputError(f"the labelled id {min(strangers)!r} is not among the train images")
-    if pool.classes and not set(pool.labels) <= set(pool.classes):
-        raise InputError(
-            f"label {min(set(pool.labels) - set(pool.classes))!r} is not among the classes"
-        )
 
 
 def load_pool(directory: str | Path = "data/pool", *, needs_labels: bool = False) -> Pool:
@@ -184,17 +183,18 @@ def load_pool(directory: str | Path = "data/pool", *, needs_labels: bool = False
     try:
         pool = Pool(images, tuple(ids), tuple(splits), tuple(labels), labelled=labelled)
     except InputError as error:
-        raise InputError(f"{directory} is not a whole pool: {error}; run download anew") from None
+        raise InputError(
+            f"{directory} is not a complete pool: {error}; run download again"
+        ) from None
     if needs_labels and not pool.is_labelled:
         raise InputError(NO_LABELS)
     return pool
 
 
 def save_pool(pool: Pool, directory: Path) -> None:
-    """Write a pool's files into a directory that is new, beside what its source left there.
+    """Write a pool's files into a new directory, beside what its source left there.
 
-    An `images.npy` that the source left there is the pool's: it is not written a second time. To
-    replace a pool whole or not at all, give what `replaced_directory` yields.
+    An `images.npy` that the source left there is the pool's: it is not written a second time.
     """
     directory.mkdir(parents=True, exist_ok=True)
     if not (directory / "images.npy").exists():
@@ -208,16 +208,8 @@ def save_pool(pool: Pool, directory: Path) -> None:
 
 
 def check_budgets(budgets: Iterable[int], n_train: int) -> None:
-    """Check that every budget can be spent on a pool of n_train images.
-
-    Raises
-    ------
-    InputError
-        If a budget is below 1 or above n_train.
-    """
+    """Raise an `InputError` for a budget that exceeds the pool of n_train images."""
     for budget in budgets:
-        if budget < 1:
-            raise InputError(f"budget {budget} must be at least 1; raise it in params.yaml")
         if budget > n_train:
             raise InputError(
                 f"budget {budget} exceeds the pool of {n_train}; lower it in params.yaml"

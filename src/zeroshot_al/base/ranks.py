@@ -95,10 +95,8 @@ class Ranks:
         length = torch.tensor(len(content))
         dist.broadcast(length, 0)
         received = torch.empty(int(length), dtype=torch.uint8)
-        if self.is_first:
-            received = (
-                torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else received
-            )
+        if self.is_first and content:
+            received = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         dist.broadcast(received, 0)
         return received.numpy().tobytes()
 

@@ -24,7 +24,7 @@ from zeroshot_al.gallery.exports import (
 )
 from zeroshot_al.sources.decode import RejectedError, upright_size_px
 from zeroshot_al.sources.image_files import ImageFiles
-from zeroshot_al.sources.removed import Removed
+from zeroshot_al.sources.left_out import LeftOut
 from zeroshot_al.sources.spreadsheet import write_table
 
 IMAGES = "images"
@@ -64,7 +64,7 @@ def make_picks(
     rows: np.ndarray,
     order: Sequence[int],
     reasons: Sequence[str],
-    removed: Removed,
+    left_out: LeftOut,
     params: AnnotateParams,
     files: ImageFiles | None,
 ) -> list[Pick]:
@@ -72,15 +72,13 @@ def make_picks(
 
     Parameters
     ----------
-    pool : Pool
+    pool, left_out, params
     rows : ndarray of shape (n_train, n_dims), float32
         Canonical rows of the pool's train images.
     order : sequence of int, length budget
         Pool indices by rank.
     reasons : sequence of str, length budget
         As `ChosenOrder.reasons`.
-    removed : Removed
-    params : AnnotateParams
     files : ImageFiles or None
         The files of the pool's images; None if they have none.
 
@@ -91,7 +89,7 @@ def make_picks(
     """
     ids = pool.train_ids
     copies_of: dict[str, list[str]] = {}
-    for copy, kept in removed.kept_for.items():
+    for copy, kept in left_out.kept_for.items():
         copies_of.setdefault(kept, []).append(copy)
     labelled = pool.labelled_indices
     nearest = nearest_earlier(rows, [*labelled, *order], len(labelled))
@@ -105,7 +103,12 @@ def make_picks(
         name, path, size_px = image_id, "", (width, height)
         if files is not None:
             name, path = files.name(image_id), files.paths[image_id]
-            size_px = _size_px(path)
+            try:
+                size_px = upright_size_px(path)
+            except RejectedError as error:
+                raise InputError(
+                    f"{path} cannot be read ({error}); restore it or run download again"
+                ) from None
         elif params.write_images:
             name = path = f"{IMAGES}/{file_name(rank, n_digits, image_id)}"
         picks.append(
@@ -135,15 +138,6 @@ def file_name(rank: int, n_digits: int, name: str) -> str:
     return f"{rank:0{n_digits}d}_{stem}.png"
 
 
-def _size_px(path: str) -> tuple[int, int]:
-    try:
-        return upright_size_px(path)
-    except RejectedError as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); restore it or run download again"
-        ) from None
-
-
 def write_exports(
     directory: Path, picks: Sequence[Pick], images: np.ndarray | None, name: str, folder: str
 ) -> None:
@@ -151,8 +145,7 @@ def write_exports(
 
     Parameters
     ----------
-    directory : Path
-    picks : sequence of Pick
+    directory, picks
     images : ndarray of shape (n_picks, height, width, 3), uint8, or None
         To write as the picks' files, below `directory`; None to write none.
     name : str
@@ -171,8 +164,7 @@ def write_exports(
     }
     for file, text in texts.items():
         with atomic_path(directory / file) as temporary:
-            # Bytes, so that line ends are the same on every platform.
-            temporary.write_bytes(text.encode())
+            temporary.write_text(text, encoding="utf-8", newline="\n")
     if images is not None:
         (directory / IMAGES).mkdir()
         for pick, pixels in zip(picks, images, strict=True):

@@ -48,12 +48,8 @@ class Pick:
 
     Parameters
     ----------
-    rank : int
-        From 0.
-    index : int
-        Of the image in the pool.
-    id : str
-        The pool's id.
+    rank, index, id
+        Rank from 0, index and id in the pool.
     name : str
         Of the image's file, relative to the images' folder, with "/"; the id if there is no file.
     path : str
@@ -62,12 +58,10 @@ class Pick:
         Width and height as a viewer shows them: turned as the file's EXIF says.
     reason : str
         Why it was picked, as `ChosenOrder.reasons`.
-    radius : float
-        Distance to the nearest earlier pick; infinite for the first.
-    nearest_earlier : str
-        Id of that pick; "" for the first.
+    radius, nearest_earlier
+        Distance to the nearest earlier pick, infinite for the first, and its id.
     duplicates : tuple of str
-        Ids of the images that were removed from the pool as copies of this one.
+        Ids of the copies of this one, which are not in the pool.
     outlier_score : float
         As `covering_radii.outlier_scores`.
     """
@@ -88,8 +82,7 @@ class Pick:
 def order_rows(picks: Sequence[Pick]) -> Iterator[tuple]:
     """Make the rows of order.csv, under `ORDER_HEADER`.
 
-    `duplicate_group` is the id of the image that was kept: the `duplicate_of` of the removed ones.
-    It is empty where nothing was removed.
+    `duplicate_group` is the pick's own id if it has copies: the `duplicate_of` of those.
     """
     for pick in picks:
         yield (
@@ -121,12 +114,7 @@ def _needs_quotes(name: str) -> bool:
 def label_studio_tasks(picks: Sequence[Pick], folder: str) -> list[dict]:
     """Label Studio's tasks: the image's local address, and what may be shown or sorted by.
 
-    Parameters
-    ----------
-    picks : sequence of Pick
-    folder : str
-        The images' folder, relative to `LOCAL_FILES_DOCUMENT_ROOT`, which must lie above it; "" for
-        the root of the file system.
+    `folder` is the images', relative to `LOCAL_FILES_DOCUMENT_ROOT`; "" for the file system's root.
     """
     address = "/data/local-files/?d="
     return [
@@ -153,14 +141,7 @@ def cvat_manifest(picks: Sequence[Pick]) -> str:
 
 
 def fiftyone_dataset(picks: Sequence[Pick], name: str) -> dict:
-    """Make what `fiftyone.Dataset.from_json` reads, with paths relative to its `rel_dir`.
-
-    Parameters
-    ----------
-    picks : sequence of Pick
-    name : str
-        The dataset's name in FiftyOne.
-    """
+    """Make what `fiftyone.Dataset.from_json` reads, with paths relative to its `rel_dir`."""
     return {
         "name": name,
         "media_type": "image",

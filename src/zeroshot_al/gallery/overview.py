@@ -13,7 +13,7 @@ from zeroshot_al.gallery.curve import RadiusCurve, measure_curve
 from zeroshot_al.gallery.exports import Pick
 from zeroshot_al.gallery.pool_map import Clusters, PoolMap, count_clusters, map_pool
 from zeroshot_al.sources.image_files import ImageFiles
-from zeroshot_al.sources.removed import Removed
+from zeroshot_al.sources.left_out import LeftOut
 
 N_TYPICAL = 3  # images shown of each cluster
 
@@ -29,7 +29,7 @@ class Overview:
     rule : {"zero_shot", "kcenter"}
     pool : Pool
     picks : sequence of Pick, length budget
-    removed : Removed
+    left_out : LeftOut
     curve : RadiusCurve
     pool_map : PoolMap
     clusters : Clusters
@@ -43,7 +43,7 @@ class Overview:
     rule: Rule
     pool: Pool
     picks: Sequence[Pick]
-    removed: Removed
+    left_out: LeftOut
     curve: RadiusCurve
     pool_map: PoolMap
     clusters: Clusters
@@ -57,7 +57,7 @@ def make_overview(
     pool: Pool,
     rows: np.ndarray,
     picks: Sequence[Pick],
-    removed: Removed,
+    left_out: LeftOut,
     params: AnnotateParams,
     files: ImageFiles | None,
 ) -> Overview:
@@ -73,7 +73,7 @@ def make_overview(
         Canonical rows of the pool's train images.
     picks : sequence of Pick, length budget
         The first of the order.
-    removed : Removed
+    left_out : LeftOut
     params : AnnotateParams
     files : ImageFiles or None
         The files of the pool's images; None if they have none.
@@ -88,7 +88,7 @@ def make_overview(
         rule=rule,
         pool=pool,
         picks=picks,
-        removed=removed,
+        left_out=left_out,
         curve=measure_curve(rows, indices, pool.labelled_indices, params.n_random, params.seed),
         pool_map=map_pool(rows, indices, params.map_points, params.seed),
         clusters=count_clusters(rows, indices, params.n_clusters, N_TYPICAL, params.seed),

@@ -25,24 +25,12 @@ OPTION = "labels.file"
 
 
 class Answer(NamedTuple):
-    """What one row or one annotation says.
+    """What one row or one annotation says."""
 
-    Parameters
-    ----------
-    name : str
-        The image as the file names it.
-    is_path : bool
-        Whether that is a path; else it is an id.
-    labels : tuple of str
-        Without blanks around them. One is due; none was given by who skipped the image.
-    where : str
-        Place in the file.
-    """
-
-    name: str
-    is_path: bool
-    labels: tuple[str, ...]
-    where: str
+    name: str  # the image as the file names it
+    is_path: bool  # whether that is a path; else it is an id
+    labels: tuple[str, ...]  # one is due; none was given by who skipped the image
+    where: str  # place in the file
 
 
 def read_answers(path: str | Path) -> list[Answer]:
@@ -96,10 +84,8 @@ def _labels_of_cell(cell: str) -> tuple[str, ...]:
 def _from_json(path: Path) -> list[Answer]:
     text = read_text(path, OPTION)
     try:
-        tasks = json.loads(text, object_pairs_hook=_without_repetition)
-    except RecursionError:
-        raise InputError(f"{path} is nested too deeply for labels; export it again") from None
-    except ValueError as error:
+        tasks = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); export it again") from None
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise InputError(f"{path} is not a list of tasks; export it from Label Studio as JSON")
@@ -125,27 +111,13 @@ def _read_task(task: dict, number: int, path: Path) -> list[tuple[Answer, dict[s
             annotations = [{CONTROL: _labels(task.get(CONTROL))}]
         texts = (text for made in annotations for name in made for text in (name, *made[name]))
         "".join((image_id, *texts)).encode()
-    except UnicodeEncodeError:
-        raise InputError(
-            f"{where} of {path} holds half of a character, \\ud800 to \\udfff; export it again"
-        ) from None
-    # A value that is no list, object or text where one is due.
-    except (AttributeError, TypeError):
+    # A value of another type than is due, or a text with half of a character.
+    except (AttributeError, TypeError, UnicodeEncodeError):
         raise InputError(
             f"{where} of {path} is not as Label Studio exports it; export it again"
         ) from None
     # A task that nobody has opened has no annotation: as good as one that was skipped.
     return [(Answer(image_id, False, (), where), made) for made in annotations or [{}]]
-
-
-def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Make an object of its pairs; json itself would keep the last of two alike keys."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {repeated!r} stands twice in one object")
-    return found
 
 
 def _choices(annotation: dict) -> dict[str, list[str]]:

@@ -1,15 +1,15 @@
 """Labels join the pool: each is used, or reported with the reason why not; none is guessed."""
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
+from unicodedata import normalize
 
 from zeroshot_al.base.files import expanded
 from zeroshot_al.labels.label_files import Answer
 from zeroshot_al.sources.image_files import ImageFiles
-from zeroshot_al.sources.removed import Removed
+from zeroshot_al.sources.left_out import LeftOut
 from zeroshot_al.sources.spreadsheet import IdLookup
 
 REPORT_HEADER = ("id", "problem", "detail")
@@ -28,25 +28,18 @@ class Problem(NamedTuple):
 
 
 class IdFinder:
-    """Finds the id in the pool that a label's file means.
+    """Finds the id in the pool that a label's file means: an id, or a path where there are files.
 
-    Parameters
-    ----------
-    ids : sequence of str
-        Of the pool's train images.
-    removed : Removed
-        A label of a dropped copy is one of the image of equal pixels that was kept.
-    files : ImageFiles or None
-        What paths are looked up in.
+    A label of a dropped copy is one of the equal image that was kept.
     """
 
-    def __init__(self, ids: Sequence[str], removed: Removed, files: ImageFiles | None) -> None:
-        self._ids = IdLookup({name: name for name in ids} | removed.kept_for)
-        self._reasons = IdLookup({row["id"]: row["reason"] for row in removed.rejected})
+    def __init__(self, ids: Sequence[str], left_out: LeftOut, files: ImageFiles | None) -> None:
+        self._ids = IdLookup({name: name for name in ids} | left_out.kept_for)
+        self._reasons = IdLookup({row["id"]: row["reason"] for row in left_out.rejected})
         self._folder, paths = None, {}
         if files is not None:
             self._folder = files.folder
-            paths = {str(files.folder / copy): kept for copy, kept in removed.kept_for.items()}
+            paths = {str(files.folder / copy): kept for copy, kept in left_out.kept_for.items()}
             paths |= {path: name for name, path in files.paths.items()}
         self._paths = IdLookup(paths)
 
@@ -78,8 +71,7 @@ def join_labels(
 
     Parameters
     ----------
-    answers : sequence of Answer
-    finder : IdFinder
+    answers, finder
     classes : collection of str
         Names that a label may have, in any Unicode form; any when empty.
 
@@ -88,8 +80,7 @@ def join_labels(
     labels : dict of str to str
         By id.
     problems : list of Problem
-        Of all others, and classes whose names look alike. An answer without a label is none: it
-        may be given later.
+        Of all others, and classes whose names look alike. An answer without a label is none.
     """
     problems = []
     given: dict[str, list[Answer]] = {}
@@ -99,11 +90,11 @@ def join_labels(
             problems.append(found)
         elif answer.labels:
             given.setdefault(found, []).append(answer)
-    composed = {_composed(name): name for name in classes}
+    composed = {normalize("NFC", name): name for name in classes}
     labels = {}
     for name, of_image in given.items():
         found = {label for answer in of_image for label in answer.labels}
-        found = {x if x in classes else composed.get(_composed(x), x) for x in found}
+        found = {x if x in classes else composed.get(normalize("NFC", x), x) for x in found}
         places = ", ".join(answer.where for answer in of_image)
         if len(found) > 1:
             problems.append(Problem(name, CONFLICT, f"{places}: {_listed(found)}"))
@@ -134,19 +125,15 @@ def _similar_classes(labels: Mapping[str, str]) -> list[Problem]:
 
 
 def _look(name: str) -> str:
-    text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    text = " ".join(normalize("NFKC", name).casefold().split())
     try:
         return repr(float(text.replace(",", ".")))
     except ValueError:
         return text
 
 
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
 def _listed(names: Iterable[str], word: str = "or") -> str:
     """Write names so that each differs from the others on the screen."""
     names = sorted(names)
-    write = repr if len(set(map(_composed, names))) == len(names) else ascii
+    write = repr if len({normalize("NFC", name) for name in names}) == len(names) else ascii
     return f" {word} ".join(map(write, names))

@@ -21,11 +21,11 @@ def read_labelled_folder(
     Parameters
     ----------
     root : path
-        With <class>/ folders; what lies deeper in one belongs to its class.
+        With <class>/ folders.
     pool_images : ndarray of shape (n_samples, height, width, 3), uint8
         A test image of equal pixels would test what may be trained on; it is left out.
     size_px : int, optional
-        As for `decode_image`.
+        As for `decode`.
     out : Path
         Is written: an .npy file of shape (n_test, height, width, 3), uint8.
 

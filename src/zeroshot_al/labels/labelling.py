@@ -53,18 +53,13 @@ def label_pool(
 
     Parameters
     ----------
-    answers : sequence of Answer
+    answers, finder
     ids : sequence of str
         Of the pool's train images.
-    finder : IdFinder
     order : sequence of str
-        The ids that were to be labelled, by rank.
-    method : str
-        Whose order that is.
-    test : mapping of str to str
-        Labels of a test folder; empty without one.
-    bad_tests : sequence of Problem
-        What was left out of it.
+        The ids that were to be labelled, by rank, in the order of `method`.
+    test, bad_tests
+        Labels of a test folder by path, and what was left out of it.
     params : LabelsParams
 
     Returns
@@ -127,8 +122,8 @@ def hold_out(
         By id.
     order : sequence of str
         Ids by rank.
-    fraction : float
-    seed : int
+    fraction, seed
+        As in `LabelsParams`.
 
     Raises
     ------

@@ -6,6 +6,7 @@ sha256 of the pixels knows neither the label nor the source.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,17 +35,7 @@ class RawImages:
 
 
 def pixel_digests(images: np.ndarray) -> np.ndarray:
-    """Hash each image's pixels.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n_samples, height, width, 3), uint8
-
-    Returns
-    -------
-    ndarray of shape (n_samples, 32), uint8
-        sha256.
-    """
+    """Hash each image's pixels: uint8 (n, height, width, 3) to sha256, uint8 (n, 32)."""
     digests = np.empty((len(images), DIGEST_BYTES), dtype=np.uint8)
     for row, image in zip(digests, images, strict=True):
         row[:] = np.frombuffer(hashlib.sha256(np.ascontiguousarray(image)).digest(), np.uint8)
@@ -58,8 +49,6 @@ def canonical_order(
     names: Sequence[str] | None = None,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Sort by (train before test, sha256 of the pixels, id or label) and name each image.
-
-    The last key matters between equal images only.
 
     Parameters
     ----------
@@ -85,16 +74,17 @@ def canonical_order(
     order = order[np.argsort(is_test[order], kind="stable")]
     if names is not None:
         return order, tuple(names[i] for i in order)
-    return order, _number_repeats(
-        f"{splits[i]}/{digests[i, :ID_BYTES].tobytes().hex()}" for i in order
-    )
+    seen: Counter[str] = Counter()
+    ids = []
+    for i in order:
+        name = f"{splits[i]}/{digests[i, :ID_BYTES].tobytes().hex()}"
+        seen[name] += 1
+        ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return order, tuple(ids)
 
 
 def canonical_pool(raw: RawImages) -> Pool:
-    """Bring images into the order of `canonical_order`, with ids made from their pixels.
-
-    `raw.images` is reordered in place, because a second copy of a large pool may not fit in memory.
-    """
+    """Bring images into canonical order, in place, with ids made from their pixels."""
     order, ids = canonical_order(pixel_digests(raw.images), raw.splits, raw.labels)
     reorder_rows(raw.images, order.tolist())
     splits, labels = (tuple(values[i] for i in order) for values in (raw.splits, raw.labels))
@@ -102,25 +92,8 @@ def canonical_pool(raw: RawImages) -> Pool:
 
 
 def fingerprint(digests: np.ndarray, splits: Sequence[str], labels: Sequence[str]) -> str:
-    """Hash every image, its split and its label, in canonical order: sha256, hexadecimal.
-
-    Parameters
-    ----------
-    digests : ndarray of shape (n_samples, 32), uint8
-        Of `pixel_digests`.
-    splits, labels : sequence of str, n_samples each
-        In any order, but that of `digests`.
-    """
+    """Hash every image's digest, split and label, in canonical order: sha256, hexadecimal."""
     total = hashlib.sha256()
     for i in canonical_order(digests, splits, labels)[0]:
         total.update(f"{splits[i]} {digests[i].tobytes().hex()} {labels[i]}\n".encode())
     return total.hexdigest()
-
-
-def _number_repeats(names) -> tuple[str, ...]:
-    seen: dict[str, int] = {}
-    numbered = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        numbered.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return tuple(numbered)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources.archives import downloading, joined
 from zeroshot_al.sources.canonical import RawImages
 
@@ -16,18 +15,10 @@ PIXEL_BYTES = 3 * SIDE_PX * SIDE_PX
 
 @dataclass(frozen=True)
 class CifarArchive:
-    """A .tar.gz with files of records: class labels, a byte each, then the channels' pixels.
+    """A .tar.gz of binary records: `n_labels` class labels, a byte each, then the pixels.
 
-    Parameters
-    ----------
-    url, md5 : str
-        As published at https://www.cs.toronto.edu/~kriz/cifar.html.
-    train, test : tuple of str
-        The members with the records of a split.
-    names : str
-        The member with the class names, one a line.
-    n_labels : int
-        Labels of a record, of which the last is taken.
+    The last label counts. `train`, `test` and `names` are members; the latter has a class a line.
+    As published at https://www.cs.toronto.edu/~kriz/cifar.html.
     """
 
     url: str
@@ -69,27 +60,20 @@ def read_cifar(archive: CifarArchive, directory: str | Path) -> RawImages:
     file = Path(directory) / archive.url.rpartition("/")[2]
     with downloading():
         download_url(archive.url, directory, file.name, archive.md5)
-        members = _members(file, {*archive.train, *archive.test, archive.names})
+    wanted = {*archive.train, *archive.test, archive.names}
+    with tarfile.open(file, "r|gz") as packed:
+        members = {
+            member.name: packed.extractfile(member).read()
+            for member in packed
+            if member.name in wanted and member.isreg()
+        }
     names = members[archive.names].decode().split()
     images, splits, labels = [], [], []
-    for split, parts in (("train", archive.train), ("test", archive.test)):
-        for part in parts:
-            records = np.frombuffer(members[part], np.uint8)
-            records = records.reshape(-1, archive.n_labels + PIXEL_BYTES)
-            pixels = records[:, archive.n_labels :].reshape(-1, 3, SIDE_PX, SIDE_PX)
-            images.append(pixels.transpose(0, 2, 3, 1))
-            splits += [split] * len(records)
-            labels += [names[code] for code in records[:, archive.n_labels - 1]]
+    for member in (*archive.train, *archive.test):
+        records = np.frombuffer(members[member], np.uint8)
+        records = records.reshape(-1, archive.n_labels + PIXEL_BYTES)
+        pixels = records[:, archive.n_labels :].reshape(-1, 3, SIDE_PX, SIDE_PX)
+        images.append(pixels.transpose(0, 2, 3, 1))
+        splits += ["train" if member in archive.train else "test"] * len(records)
+        labels += [names[code] for code in records[:, archive.n_labels - 1]]
     return RawImages(joined(images), splits, labels)
-
-
-def _members(file: Path, wanted: set[str]) -> dict[str, bytes]:
-    """Read the wanted members, in one pass, and no other."""
-    found = {}
-    with tarfile.open(file, "r|gz") as packed:
-        for member in packed:
-            if member.name in wanted and member.isreg():
-                found[member.name] = packed.extractfile(member).read()
-    if missing := wanted - found.keys():
-        raise InputError(f"{file} holds no {min(missing)}")
-    return found

@@ -60,9 +60,8 @@ def decode(path: str | os.PathLike, size_px: int | None) -> Decoded:
     Returns
     -------
     Decoded
-        Its pixels are of shape (size_px, size_px, 3) or (height, width, 3), uint8. Samples of
-        more than 8 bits are stretched as by `Samples.eight_bits`. CMYK and palettes are converted
-        without their colour profile.
+        Samples of more than 8 bits are stretched as by `Samples.eight_bits`. CMYK and palettes are
+        converted without their colour profile.
 
     Raises
     ------
@@ -78,13 +77,7 @@ def decode(path: str | os.PathLike, size_px: int | None) -> Decoded:
 
 
 def original_digest(path: str | os.PathLike) -> bytes:
-    """Hash what a file decodes to, before its depth or size is reduced, and how it is turned.
-
-    Raises
-    ------
-    RejectedError
-        As `decode`.
-    """
+    """Hash what a file decodes to, before its depth or size is reduced, and how it is turned."""
     with _opened(path) as (image, file):
         loaded = _loaded(image, file, None)
         if isinstance(loaded, Samples):
@@ -97,13 +90,7 @@ def original_digest(path: str | os.PathLike) -> bytes:
 
 
 def upright_size_px(path: str | os.PathLike) -> tuple[int, int]:
-    """Read an image's width and height as a viewer shows it, turned as its EXIF says.
-
-    Raises
-    ------
-    RejectedError
-        As `decode`, for what the header alone tells.
-    """
+    """Read an image's width and height as a viewer shows it, turned as its EXIF says."""
     with _opened(path) as (image, _):
         return image.size[::-1] if _orientation(image) > 4 else image.size  # 5 to 8: on its side
 

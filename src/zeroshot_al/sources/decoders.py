@@ -41,15 +41,13 @@ def run_decoders(
 
     Parameters
     ----------
-    root : str
-    paths : sequence of str
-        Of all files, absolute or relative to `root`.
+    root, paths
+        The paths of all files are absolute or relative to `root`.
     work : callable
         Takes a job, the numbers of some files, and returns a tuple that begins with it; goes
         through the files by `read_in_turn`.
-    jobs : sequence of sequences of int
-    verb : str
-        For the progress bar.
+    jobs, verb
+        What to do, and what the progress bar calls it.
 
     Raises
     ------

@@ -1,12 +1,10 @@
 """Equal images, which the pool keeps once, and nearly equal ones, which it only reports."""
 
-from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-HEADER = ("id", "duplicate_of", "kind", "distance")
 HASH_ROWS, HASH_COLUMNS = 8, 9  # 8 x 8 differences of neighbours in a row
 # Of 64 bits. Copies saved again as JPEG or at half the size differ in 0 to 4 bits.
 MAX_DISTANCE = 4
@@ -27,14 +25,13 @@ class Duplicate(NamedTuple):
     distance: int
 
 
-@dataclass(frozen=True, eq=False)
-class Signatures:
+class Signatures(NamedTuple):
     """What near-duplicates are recognised by.
 
     Parameters
     ----------
     hashes : ndarray of shape (n,), uint64
-        Difference hash: each bit tells whether a cell of an 8 x 9 grid is darker than the one
+        Difference hash: each bit says whether a cell of an 8 x 9 grid is darker than the one
         right of it. It outlives scaling, compression and changes of brightness.
     colours : ndarray of shape (n, 3), uint8
         Mean of each channel.
@@ -81,9 +78,9 @@ def distinct_rows(digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     order : ndarray of shape (n_distinct,), int64
-        Indices of the distinct ones, the first of equal ones, sorted by their bytes.
+        Indices of the first of equal ones, sorted by their bytes.
     first : ndarray of shape (n,), int64
-        Index of the first one equal to each: its own, but for copies.
+        Index of the first one equal to each.
     """
     texts = np.ascontiguousarray(digests).view(f"S{digests.shape[1]}")[:, 0]
     order = np.argsort(texts, kind="stable")

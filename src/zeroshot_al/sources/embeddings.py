@@ -2,42 +2,28 @@
 
 import hashlib
 import logging
-import tokenize
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.base.files import append_npy, expanded
+from zeroshot_al.base.files import append_npy, expanded, read_npy
 from zeroshot_al.base.pool import Pool
-from zeroshot_al.sources import duplicates
-from zeroshot_al.sources.duplicates import Duplicate
+from zeroshot_al.sources.duplicates import Duplicate, distinct_rows
 from zeroshot_al.sources.id_files import labelled_ids, read_ids, without_excluded
-from zeroshot_al.sources.removed import write_removed
+from zeroshot_al.sources.left_out import write_duplicates, write_rejected
 from zeroshot_al.sources.user_files import open_regular
 
 log = logging.getLogger(__name__)
 
 BLOCK_ROWS = 8192
-# NumPy has a header read by Python's own parser, which fails in ways of its own.
-BROKEN_ARRAY = (
-    ValueError,
-    EOFError,
-    OverflowError,
-    TypeError,
-    SyntaxError,
-    RecursionError,
-    MemoryError,
-    tokenize.TokenError,
-)
 
 
 def read_embeddings(
     path: str | Path, ids_path: str, exclude: str | None, labelled: str | None, directory: Path
 ) -> Pool:
-    """Bring embeddings into canonical order, each row once.
-
-    The order is that of the sha256 of the rows, as images are ordered by their pixels' hashes.
+    """Bring embeddings into canonical order, that of the rows' sha256, each row once.
 
     Parameters
     ----------
@@ -67,8 +53,7 @@ def read_embeddings(
             "give one id for each row, in the same order"
         )
     if len(set(ids)) != len(ids):
-        seen: set[str] = set()
-        repeated = next(name for name in ids if name in seen or seen.add(name))
+        repeated = Counter(ids).most_common(1)[0][0]
         raise InputError(f"the id {repeated!r} of {ids_path} stands for two rows; rename one")
     digests = _check_rows(rows, ids, path)
     excluded = without_excluded(ids, exclude)
@@ -76,7 +61,7 @@ def read_embeddings(
     if not by_id:
         raise InputError(f"all {len(ids)} rows of {path} are excluded; nothing is left to order")
     by_id = np.array(by_id)
-    order, first = (by_id[found] for found in duplicates.distinct_rows(digests[by_id]))
+    order, first = (by_id[found] for found in distinct_rows(digests[by_id]))
     kept_for = {
         ids[copy]: ids[kept] for copy, kept in zip(by_id, first, strict=True) if copy != kept
     }
@@ -89,31 +74,21 @@ def read_embeddings(
     with open(directory / "embeddings.npy", "wb") as file:
         append_npy(file, shape, (rows[block].astype(np.float32) for block in blocks))
     copies = [Duplicate(copy, name, "exact", 0) for copy, name in sorted(kept_for.items())]
-    write_removed(directory, copies, {})
+    write_duplicates(directory, copies)
+    write_rejected(directory, {})
     log.info("%s: %d exact copies dropped, %d excluded", path, len(copies), len(excluded))
-    n_kept = len(order)
-    return Pool(
-        np.empty((n_kept, 0, 0, 3), np.uint8),
-        tuple(ids[i] for i in order),
-        ("train",) * n_kept,
-        ("",) * n_kept,
-        labelled=labelled_there,
-    )
+    images = np.empty((len(order), 0, 0, 3), np.uint8)
+    return Pool.unlabelled(images, tuple(ids[i] for i in order), labelled_there)
 
 
 def _open(path: Path) -> np.ndarray:
     try:
         open_regular(path).close()
-        with np.errstate(over="ignore"):  # of a shape that no file can hold, refused all the same
-            rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise InputError(
-            f"data.root {str(path)!r} cannot be read ({error.strerror or error}); change it"
+            f"data.root {str(path)!r} cannot be read ({error.strerror}); change it"
         ) from None
-    except BROKEN_ARRAY as error:
-        raise InputError(
-            f"{path} is not a whole .npy array ({error}); save it by numpy.save, not as objects"
-        ) from None
+    rows = read_npy(path, memory_map=True)
     if not isinstance(rows, np.ndarray):
         raise InputError(f"{path} holds several arrays; save the one of the embeddings as .npy")
     if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.floating) or 0 in rows.shape:

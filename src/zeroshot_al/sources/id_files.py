@@ -20,14 +20,13 @@ def read_ids(path: str | Path, option: str) -> list[str]:
 
     Parameters
     ----------
-    path : path
-    option : str
-        The option of params.yaml that names the file, for the errors.
+    path, option
+        The file, and the option of params.yaml that names it, for the errors.
 
     Raises
     ------
     InputError
-        If the file is missing, is no UTF-8 text, or is a CSV without that column.
+        If the file is missing, is no text, or is a CSV without that column.
     """
     path = expanded(path)
     if path.suffix.lower() in (".csv", ".tsv"):
@@ -54,7 +53,7 @@ def read_paths(path: str | Path) -> Candidates:
         If the CSV is missing or no such CSV, or if an id is empty or stands for two files.
     """
     path = expanded(path)
-    found = Candidates(str(path.parent))
+    found = Candidates(str(path), str(path.parent))
     for number, row in _read_rows(path, "path", "root").items():
         name = row.get("id", row["path"])
         if not name:
@@ -71,7 +70,7 @@ def without_excluded(ids: Collection[str], path: str | None) -> set[str]:
     Raises
     ------
     InputError
-        As `read_ids`, or if none is there.
+        If none is there, or as `read_ids`.
     """
     if path is None:
         return set()
@@ -99,7 +98,7 @@ def labelled_ids(
     Parameters
     ----------
     path : str, optional
-        The file that names them; None for none.
+        The file that names them.
     kept : collection of str
         Ids of the pool.
     kept_for : mapping of str to str

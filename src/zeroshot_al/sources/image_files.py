@@ -1,6 +1,5 @@
 """Where the pool's images lie as files, for whoever shows or labels them at their full size."""
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,6 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import expanded
 from zeroshot_al.sources.id_files import read_paths
 from zeroshot_al.sources.params import DataParams
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,13 +32,7 @@ class ImageFiles:
 
 
 def image_files(params: DataParams, ids: Sequence[str]) -> ImageFiles | None:
-    """Find the files of a pool's images; None for a source whose images have none.
-
-    Raises
-    ------
-    InputError
-        If the CSV of paths no longer holds an id.
-    """
+    """Find the files of a pool's images; None for a source whose images have none."""
     if params.source in ("folder", "class_folders"):
         folder = expanded(params.root).resolve()
         return ImageFiles(folder, {name: str(folder / name) for name in ids})
@@ -58,11 +49,4 @@ def image_files(params: DataParams, ids: Sequence[str]) -> ImageFiles | None:
         for name in ids
     }
     folder = Path(os.path.commonpath([Path(path).parent for path in paths.values()]))
-    if folder == folder.parent:
-        log.warning(
-            "the images of %s lie in no common folder but %s, which Label Studio refuses as the "
-            "root of its local files; link or copy them into one folder to label them there",
-            params.root,
-            folder,
-        )
     return ImageFiles(folder, paths)

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,29 +22,12 @@ BLOCK_BYTES = 2**22  # of pixels that a worker holds before it writes them
 GIVE_SIZE_PX = "give the working resolution data.size_px"
 
 
-@dataclass(frozen=True)
-class RequiredShape:
-    """The shape that images have to have, and what an error says of one of another.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (height, width, 3).
-    whose : str
-        Who else has it.
-    remedy : str
-    """
+class RequiredShape(NamedTuple):
+    """The shape (height, width, 3) that images have to have, who else has it, and the remedy."""
 
     shape: tuple[int, int, int]
     whose: str
     remedy: str
-
-    def refuse(self, path: str, shape: tuple[int, ...]) -> NoReturn:
-        """Raise an `InputError` for an image of another shape."""
-        raise InputError(
-            f"{path} has {shape[1]} x {shape[0]} pixels and {self.whose} "
-            f"{self.shape[1]} x {self.shape[0]}; {self.remedy}"
-        )
 
 
 @dataclass(eq=False)
@@ -54,11 +37,11 @@ class Ingested:
     Parameters
     ----------
     reasons : dict of int to str
-        Why there is no image, by the file's number; files that gave one are not in it.
+        Why there is no image, by the number of a file that gave none.
     digests : ndarray of shape (n_files, 32), uint8
-        sha256 of the pixels; zeros where there is no image.
+        sha256 of the pixels; zeros where there is no image, and so in the signatures.
     signatures : Signatures
-        Of n_files rows; those of files without an image mean nothing.
+        Of n_files rows.
     n_deep : int
         Images of more than 8 bits, which were brought to 8.
     """
@@ -74,16 +57,6 @@ class Ingested:
         return np.setdiff1d(np.arange(len(self.digests)), list(self.reasons))
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Where a worker writes rows, and of what shape."""
-
-    out: Path
-    offset: int  # of the first pixel in the file
-    required: RequiredShape
-    size_px: int | None
-
-
 def decode_files(
     root: str, paths: Sequence[str], required: RequiredShape, size_px: int | None, out: Path
 ) -> Ingested:
@@ -97,9 +70,8 @@ def decode_files(
     paths : sequence of str, n_files
         Absolute, or relative to `root`.
     required : RequiredShape
-        Of every image.
     size_px : int, optional
-        As for `decode`. None demands that the images have that shape.
+        As for `decode`.
     out : Path
         Is replaced; its place is reserved on the disk before the first image.
 
@@ -111,7 +83,7 @@ def decode_files(
         If the disk is full.
     """
     n_files = len(paths)
-    target = _Target(out, create_npy(out, (n_files, *required.shape)), required, size_px)
+    offset = create_npy(out, (n_files, *required.shape))
     block = max(1, min(256, BLOCK_BYTES // int(np.prod(required.shape))))
     jobs = [range(n_files)[start : start + block] for start in range(0, n_files, block)]
     result = Ingested(
@@ -119,7 +91,7 @@ def decode_files(
         np.zeros((n_files, DIGEST_BYTES), np.uint8),
         Signatures(np.zeros(n_files, np.uint64), np.zeros((n_files, 3), np.uint8)),
     )
-    work = partial(_decode_block, target)
+    work = partial(_decode_block, out, offset, required, size_px)
     with closing(run_decoders(root, paths, work, jobs, "decode")) as blocks:
         for job, reasons, digests, found, n_deep in blocks:
             rows = slice(job.start, job.stop)
@@ -132,25 +104,29 @@ def decode_files(
 
 
 def _decode_block(
-    target: _Target, job: range
+    out: Path, offset: int, required: RequiredShape, size_px: int | None, job: range
 ) -> tuple[range, dict[int, str], np.ndarray, Signatures, int]:
-    block = np.zeros((len(job), *target.required.shape), dtype=np.uint8)
+    block = np.zeros((len(job), *required.shape), dtype=np.uint8)
     reasons: dict[int, str] = {}
     digests = np.zeros((len(job), DIGEST_BYTES), dtype=np.uint8)
     n_deep = 0
     for i, (index, path) in enumerate(read_in_turn(job)):
         try:
-            image, was_deep = decode(path, target.size_px)
+            image, was_deep = decode(path, size_px)
         except RejectedError as error:
             reasons[index] = str(error)
             continue
-        if image.shape != target.required.shape:
-            target.required.refuse(path, image.shape)
+        shape, whose, remedy = required
+        if image.shape != shape:
+            raise InputError(
+                f"{path} has {image.shape[1]} x {image.shape[0]} pixels and {whose} "
+                f"{shape[1]} x {shape[0]}; {remedy}"
+            )
         block[i] = image
         digests[i] = np.frombuffer(hashlib.sha256(image).digest(), np.uint8)
         n_deep += was_deep
-    with open(target.out, "rb+", buffering=0) as file:
-        file.seek(target.offset + job.start * block[0].nbytes)
+    with open(out, "rb+", buffering=0) as file:
+        file.seek(offset + job.start * block[0].nbytes)
         rest = memoryview(block).cast("B")
         while rest:
             rest = rest[file.write(rest) :]

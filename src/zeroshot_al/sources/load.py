@@ -17,18 +17,19 @@ from zeroshot_al.sources.published import load_published
 
 log = logging.getLogger(__name__)
 
-# What data.root is for each source that needs one, and which further options go with it.
+# What data.root is for each source that needs one.
 ROOTS = {
     "folder": "the folder of your images",
     "csv": "a CSV file with a column path",
     "embeddings": "an .npy file of shape n x d",
     "class_folders": "a folder with train/<class>/* and test/<class>/*",
 }
+# Further options, and the sources that they go with.
 OPTIONS = {
-    "folder": ("size_px", "labelled", "exclude"),
-    "csv": ("size_px", "labelled", "exclude"),
-    "embeddings": ("ids", "labelled", "exclude"),
-    "class_folders": ("size_px",),
+    "size_px": ("folder", "csv", "class_folders"),
+    "ids": ("embeddings",),
+    "labelled": ("folder", "csv", "embeddings"),
+    "exclude": ("folder", "csv", "embeddings"),
 }
 
 
@@ -54,7 +55,7 @@ def load_source(params: DataParams, raw_dir: str | Path, directory: str | Path) 
     if source in ("folder", "csv"):
         candidates = (list_folder if source == "folder" else read_paths)(params.root)
         pool = read_own_images(
-            candidates, params.root, params.size_px, params.exclude, params.labelled, directory
+            candidates, params.size_px, params.exclude, params.labelled, directory
         )
     elif source == "embeddings":
         pool = read_embeddings(params.root, params.ids, params.exclude, params.labelled, directory)
@@ -64,12 +65,12 @@ def load_source(params: DataParams, raw_dir: str | Path, directory: str | Path) 
         pool = canonical_pool(read_digits())
     else:
         pool = load_published(source, raw_dir, directory)
-    n_samples, height, width, _ = pool.images.shape
+    height, width = pool.images.shape[1:3]
     log.info(
         "%s: %d train and %d test images of %d x %d pixels, %d classes, %d labelled already",
         source,
         pool.n_train,
-        n_samples - pool.n_train,
+        len(pool.images) - pool.n_train,
         width,
         height,
         len(pool.classes),
@@ -89,9 +90,9 @@ def _check(params: DataParams) -> None:
         raise InputError(
             f"data.root {params.root!r} does not go with the source {source!r}; set it to null"
         )
-    for option in ("size_px", "ids", "labelled", "exclude"):
+    for option, sources in OPTIONS.items():
         value = getattr(params, option)
-        if value is not None and option not in OPTIONS.get(source, ()):
+        if value is not None and source not in sources:
             raise InputError(
                 f"data.{option} {value!r} does not go with the source {source!r}; set it to null"
             )

@@ -31,14 +31,9 @@ def keep_rows(path: Path, order: np.ndarray | Sequence[int]) -> None:
     reorder_rows(np.asarray(images), np.concatenate([order, np.flatnonzero(rest)]).tolist())
     images.flush()
     del images
-    shorten_npy(path, (len(order), *shape))
-
-
-def shorten_npy(path: Path, shape: tuple[int, ...]) -> None:
-    """Cut a uint8 .npy file to its first rows, in place."""
     with open(path, "rb+") as file:
         # NumPy leaves room in the header for the first axis to be of any length.
-        file.truncate(_write_header(file, shape) + int(np.prod(shape)))
+        file.truncate(_write_header(file, (len(order), *shape)) + len(order) * int(np.prod(shape)))
         os.fsync(file.fileno())
 
 

@@ -11,13 +11,12 @@ class DataParams:
     Parameters
     ----------
     source : str
-        `folder` (any nesting, no labels), `csv` and `embeddings` are the user's own, unlabelled;
+        `folder` (any nesting), `csv` and `embeddings` are the user's own, unlabelled;
         `class_folders` are labelled.
     root : str or None
-        See `load.ROOTS`; None for published data and digits.
+        See `load.ROOTS`.
     size_px : int or None
-        Working resolution of `folder`, `csv` and `class_folders`; None where all images have one
-        size already.
+        Working resolution; None where all images have one size already.
     ids : str or None
         File with the ids of `embeddings`.
     labelled, exclude : str or None

@@ -1,6 +1,6 @@
 """Published data sets: a local copy as class folders, or the checksummed archives."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from zeroshot_al.base.errors import InputError
@@ -8,7 +8,7 @@ from zeroshot_al.base.pool import Pool
 from zeroshot_al.sources.archives import read_torchvision
 from zeroshot_al.sources.canonical import canonical_pool, fingerprint
 from zeroshot_al.sources.cifar import CIFAR10, CIFAR100, CifarArchive, read_cifar
-from zeroshot_al.sources.class_folders import list_class_folders, pool_in_place
+from zeroshot_al.sources.class_folders import list_class_folders, pool_in_place, splits_and_labels
 from zeroshot_al.sources.ingest import RequiredShape, decode_files
 
 
@@ -22,7 +22,6 @@ class Published:
         The class in torchvision.datasets, but for CIFAR, whose archive there is of pickles.
     archives : str
         The files that are looked for, relative to the source's folder.
-    n_train, n_test, n_classes, size_px : int
     fingerprint : str, optional
         `canonical.fingerprint` of the true data.
     """
@@ -74,9 +73,6 @@ def load_published(source: str, raw_dir: str | Path, pool_directory: Path) -> Po
         If there is neither a copy nor a network, or the copy is not the published data.
     """
     expected, directory = PUBLISHED[source], Path(raw_dir) / source
-    for folder in (Path(raw_dir), directory):
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder} is a file; ZEROSHOT_AL_DATA must name a folder of folders")
     if (directory / "train").is_dir():
         return read_local_copy(source, directory, expected, pool_directory)
     try:
@@ -93,24 +89,13 @@ def load_published(source: str, raw_dir: str | Path, pool_directory: Path) -> Po
             f"put {expected.archives} into {directory}, or set ZEROSHOT_AL_DATA to a folder "
             f"with {source}/train/<class>/*.png and {source}/test/<class>/*.png"
         ) from None
-    pool = canonical_pool(raw)
-    _check_published(pool, directory, expected)
-    return pool
+    return canonical_pool(raw)
 
 
 def read_local_copy(
     source: str, directory: Path, expected: Published, pool_directory: Path
 ) -> Pool:
-    """Read a data set's copy in class folders, and check that it is the whole and the true one.
-
-    Parameters
-    ----------
-    source : str
-    directory : Path
-        The copy.
-    expected : Published
-    pool_directory : Path
-        Gets `images.npy`, which the pool maps.
+    """Read a data set's copy in class folders into `pool_directory`; check that it is the true one.
 
     Raises
     ------
@@ -120,45 +105,28 @@ def read_local_copy(
     """
     remedy = f"put a lossless copy into {directory}, or remove it to have {source} downloaded"
     listing = list_class_folders(directory)
-    for split, n_expected in (("train", expected.n_train), ("test", expected.n_test)):
-        n_found = listing.splits.count(split)
-        if n_found != n_expected:
-            raise InputError(
-                f"{directory / split} holds {n_found} images instead of {n_expected}; "
-                "put the whole copy there, or remove it to have it downloaded"
-            )
+    names = sorted(listing.files)
+    splits, labels = splits_and_labels(names)
+    counts = splits.count("train"), splits.count("test"), len(set(labels))
+    published = expected.n_train, expected.n_test, expected.n_classes
+    if counts != published:
+        held, needed = (f"{n} + {m} images of {k} classes" for n, m, k in (counts, published))
+        raise InputError(f"{directory} holds {held} instead of {needed}; {remedy}")
     label_of_folder = LABEL_OF_FOLDER.get(source, {})
-    listing = replace(listing, labels=[label_of_folder.get(name, name) for name in listing.labels])
+    labels = [label_of_folder.get(label, label) for label in labels]
     shape = (expected.size_px, expected.size_px, 3)
     required = RequiredShape(shape, f"those of {source}", remedy)
     out = pool_directory / "images.npy"
-    found = decode_files(str(directory), listing.names, required, None, out)
+    found = decode_files(listing.root, names, required, None, out)
     if found.reasons:
-        row = min(found.reasons)
-        raise InputError(
-            f"{directory / listing.names[row]} cannot be read ({found.reasons[row]}); {remedy}"
-        )
+        row, why = min(found.reasons.items())
+        raise InputError(f"{directory / names[row]} cannot be read ({why}); {remedy}")
     # An archive needs no such check: its md5 was checked.
     if expected.fingerprint is not None and expected.fingerprint != fingerprint(
-        found.digests, listing.splits, listing.labels
+        found.digests, splits, labels
     ):
         raise InputError(
             f"the images or labels in {directory} are not those that were published; {remedy}"
         )
     # Without names: the ids must be those that the archive's images get.
-    pool = pool_in_place(listing, found, out, None)
-    _check_published(pool, directory, expected)
-    return pool
-
-
-def _check_published(pool: Pool, directory: Path, expected: Published) -> None:
-    height, width = pool.images.shape[1:3]
-    n_test, side = len(pool.images) - pool.n_train, expected.size_px
-    found = _summary(pool.n_train, n_test, len(pool.classes), width, height)
-    published = _summary(expected.n_train, expected.n_test, expected.n_classes, side, side)
-    if found != published:
-        raise InputError(f"{directory} holds {found} instead of {published}; replace or remove it")
-
-
-def _summary(n_train: int, n_test: int, n_classes: int, width: int, height: int) -> str:
-    return f"{n_train} + {n_test} images of {n_classes} classes and {width} x {height} pixels"
+    return pool_in_place(splits, labels, found, out)

@@ -56,9 +56,8 @@ def read_table(path: Path, option: str) -> tuple[list[str], dict[int, dict[str, 
 
     Parameters
     ----------
-    path : Path
-    option : str
-        The option of params.yaml that names the file, for the errors.
+    path, option
+        As for `read_text`.
 
     Returns
     -------

@@ -12,9 +12,6 @@ from zeroshot_al.base.errors import InputError
 
 log = logging.getLogger(__name__)
 
-MAX_BYTES = 2**30
-"""Of a text file, which is read at once: the labels of some ten million images."""
-
 WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, which are zip files; .xls
 # In Windows-1252, other signs than these letters, or three of them in a row, show another encoding.
 NOT_WESTERN = "[^\0-\x7fÀ-ÿ°²³µ]|[^\0-\x7f]{3}"
@@ -51,21 +48,15 @@ def read_text(path: Path, option: str) -> str:
     ----------
     path : Path
     option : str
-        The option of params.yaml that names the file, for the error.
+        The option of params.yaml that names it, for the error.
 
     Raises
     ------
     InputError
-        If it cannot be read, is larger than `MAX_BYTES`, or is no such text.
+        If it cannot be read, or is no such text.
     """
     try:
         with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_BYTES:
-                raise InputError(
-                    f"{option} {str(path)!r} holds {size:,} bytes, more than {MAX_BYTES:,}; "
-                    "part it, or leave out what is not needed"
-                )
             content = file.read()
     except OSError as error:
         raise InputError(

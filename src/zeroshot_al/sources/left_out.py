@@ -7,22 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zeroshot_al.sources.duplicates import HEADER, Duplicate
+from zeroshot_al.sources.duplicates import Duplicate
 from zeroshot_al.sources.spreadsheet import read_own_table, write_table
 
 REJECTED_HEADER = ("id", "reason")
 
 
 @dataclass(frozen=True)
-class Removed:
+class LeftOut:
     """Rows of the two files; empty for a source that knows nothing of the kind.
 
     Parameters
     ----------
-    copies : list of dict
-        With id, duplicate_of, kind and distance: images of equal pixels, which are not in the pool.
-    near : list of dict
-        Likewise: nearly equal ones, which are.
+    copies, near : list of dict
+        With id, duplicate_of, kind and distance: equal images, which are not in the pool, and
+        nearly equal ones, which are.
     rejected : list of dict
         With id and reason: files that gave no image.
     """
@@ -37,21 +36,18 @@ class Removed:
         return {row["id"]: row["duplicate_of"] for row in self.copies}
 
 
-def write_removed(
-    directory: Path, duplicates: Sequence[Duplicate], rejected: Mapping[str, str]
-) -> None:
-    """Write both files into a pool's directory; the reasons of `rejected` by id."""
-    write_table(directory / "duplicates.csv", HEADER, duplicates)
-    write_rejected(directory, rejected)
+def write_duplicates(directory: Path, duplicates: Sequence[Duplicate]) -> None:
+    """Write `duplicates.csv` into a pool's directory."""
+    write_table(directory / "duplicates.csv", Duplicate._fields, duplicates)
 
 
 def write_rejected(directory: Path, rejected: Mapping[str, str]) -> None:
-    """Write `rejected.csv` alone, for a source that keeps copies."""
+    """Write `rejected.csv`, the reasons by id."""
     write_table(directory / "rejected.csv", REJECTED_HEADER, sorted(rejected.items()))
 
 
-def read_removed(directory: str | Path) -> Removed:
-    """Read what `write_removed` wrote; either file may be absent.
+def read_left_out(directory: str | Path) -> LeftOut:
+    """Read both files; either may be absent.
 
     Raises
     ------
@@ -59,12 +55,11 @@ def read_removed(directory: str | Path) -> Removed:
         If one is there and has other columns.
     """
     duplicates, rejected = (
-        read_own_table(path, header) if path.exists() else []
-        for path, header in (
-            (Path(directory) / "duplicates.csv", HEADER),
-            (Path(directory) / "rejected.csv", REJECTED_HEADER),
+        read_own_table(path, header) if (path := Path(directory, name)).exists() else []
+        for name, header in (
+            ("duplicates.csv", Duplicate._fields),
+            ("rejected.csv", REJECTED_HEADER),
         )
     )
     copies = [row for row in duplicates if row["kind"] == "exact"]
-    near = [row for row in duplicates if row["kind"] != "exact"]
-    return Removed(copies, near, rejected)
+    return LeftOut(copies, [row for row in duplicates if row["kind"] != "exact"], rejected)
