@@ -1,4 +1,4 @@
-"""Run stage scripts in processes forked after the imports, which take longer than most stages."""
+"""Run scripts in processes forked after the imports, which take longer than most stages."""
 
 import multiprocessing
 import os
