@@ -8,81 +8,35 @@ Params  profiles.<profile>.{encoder, embed}
 Paper   section 5.1, linear evaluation
 """
 
-import logging
 from contextlib import nullcontext
 from pathlib import Path
 
-from torch import nn
-
-from zeroshot_al.base.errors import InputError
-from zeroshot_al.base.files import atomic_path, read_npy, replaced_directory, write_json, write_npy
+from zeroshot_al.base.files import replaced_directory, write_json
 from zeroshot_al.base.params import load_section
-from zeroshot_al.base.pool import Pool, load_pool
+from zeroshot_al.base.pool import load_pool
 from zeroshot_al.base.ranks import Ranks
-from zeroshot_al.embedding.existing_model import load_existing_model
-from zeroshot_al.embedding.features import write_features
-from zeroshot_al.embedding.onnx_model import OnnxParams
 from zeroshot_al.embedding.probe import EmbedParams, probe_all
-from zeroshot_al.engine.runtime import pick_device
+from zeroshot_al.embedding.run import write_embeddings
 from zeroshot_al.process.launch import run_shared_stage
-from zeroshot_al.selfsup.encoders import READY_MADE, EncoderParams, load_encoder
+from zeroshot_al.selfsup.encoders import EncoderParams
 
-OUT = "data/embeddings"
-EXISTING = "pretrained"
-"""The method of an existing model, and of embeddings that were brought along."""
+POOL, OUT = "data/pool", "data/embeddings"
 
 
 def main(ranks: Ranks) -> None:
     """Run the stage on one of the ranks, of which the first writes the files."""
-    encoder_params = load_section("encoder", EncoderParams)
+    encoder = load_section("encoder", EncoderParams)
     params = load_section("embed", EmbedParams)
-    pool = load_pool("data/pool")
     with replaced_directory(OUT) if ranks.is_first else nullcontext(Path()) as directory:
-        embed(encoder_params, params.onnx, pool, directory, ranks)
+        write_embeddings(encoder, params.onnx, POOL, "models", directory, ranks)
     if not ranks.is_first:
         return
-    results = {}
+    pool, results = load_pool(POOL), {}
     # A probe learns from labels and is scored on test images.
     if pool.is_labelled and pool.n_train < len(pool.ids):
         files = {file.stem: file for file in sorted(Path(OUT).glob("*.npy"))}
         results = probe_all(files, pool, params)
     write_json("metrics/linear_eval.json", results)
-
-
-def embed(
-    params: EncoderParams, onnx: OnnxParams, pool: Pool, directory: Path, ranks: Ranks
-) -> None:
-    """Write each method's float32 (n, n_dims) embeddings of all images of the pool."""
-    ready_made = Path("data/pool", READY_MADE)
-    if ready_made.exists():
-        if ranks.is_first:
-            write_npy(directory / f"{EXISTING}.npy", read_npy(ready_made, memory_map=True))
-        return
-    for method, encoder in load_encoders(params, onnx).items():
-        path = directory / f"{method}.npy"
-        with atomic_path(path) if ranks.is_first else nullcontext(path) as temporary:
-            write_features(temporary, encoder, pool.images, pick_device(), ranks)
-
-
-def load_encoders(params: EncoderParams, onnx: OnnxParams) -> dict[str, nn.Module]:
-    """Return the existing model and the encoders that were trained, by method."""
-    encoders: dict[str, nn.Module] = {}
-    if params.weights is not None:
-        try:
-            encoders[EXISTING] = load_existing_model(params.weights, onnx)
-        except InputError as error:
-            if params.alone:
-                raise
-            logging.warning("%s; going on without this model", error)
-    if not params.replaces_pretraining:
-        for file in sorted(Path("models").glob("*/*.safetensors")):
-            encoders[file.stem] = load_encoder(file, params)
-    if not encoders:
-        raise InputError(
-            "models holds no encoder; set active of a method to true in params.yaml and run its "
-            "pretraining, or set encoder.weights"
-        )
-    return encoders
 
 
 if __name__ == "__main__":
