@@ -23,7 +23,6 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.ranks import ALONE, Ranks
 from zeroshot_al.process.memory import check_memory
 
-PRECISIONS = ("auto", "float32", "bf16")
 GRID = 2.0**-24
 _CHUNK_ELEMENTS = 1 << 16  # 512 KiB in float64: a chunk stays in the second-level cache
 
@@ -186,13 +185,6 @@ def check_counts(n_select: int, n_available: int, n_initial: int, seed: int) -> 
         )
     if n_initial > n_select:
         raise InputError(f"n_initial {n_initial} exceeds n_select {n_select}; lower it")
-
-
-def check_precision(precision: str) -> str:
-    """Return a known precision."""
-    if precision not in PRECISIONS:
-        raise InputError(f"precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
-    return precision
 
 
 def check_device(device: str | torch.device) -> torch.device:

@@ -49,10 +49,7 @@ class CoresetChain:
     ) -> tuple[list[int], list[float]]:
         """Run the chain, or continue it at the round that was interrupted.
 
-        Parameters
-        ----------
-        checkpoint_dir, on_step, ranks
-            As for `train_classifier`.
+        Arguments as of `train_classifier`.
 
         Returns
         -------
