@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
+from forked_stage import run_forked
 from processes import is_running
 from zeroshot_al.process import launch
 
@@ -69,15 +69,8 @@ def folder(tmp_path):
 
 
 def run(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, "stage.py", SRC, *arguments],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    return run_forked(folder, "stage.py", (str(SRC), *arguments), env, ours=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
