@@ -42,8 +42,6 @@ def probe_all(
         .npy files of float32 (n, n_dims) features by method.
     pool
         Of n labelled images, some of them test images.
-    params
-        See `EmbedParams`.
 
     Returns
     -------

@@ -15,8 +15,6 @@ class WideResNet(nn.Module):
         Number of convolutions, 6n + 4.
     width
         Widening factor k: the three groups have 16k, 32k and 64k channels.
-    n_classes
-        Outputs of the last, linear layer.
     stem_stride
         Stride of the first convolution: 1 as published, 2 for a quarter of the work.
 

@@ -33,11 +33,6 @@ def check_fits(
     """Check that there is memory for canonical rows and for the filter's copy of them.
 
     Each of `n_local` ranks on this machine needs as much; a GPU is that of one rank.
-
-    Raises
-    ------
-    InputError
-        With both figures.
     """
     what = f"k-center on embeddings of {n_rows:,} x {n_dims:,}"
     remedy = "take fewer images, an encoder of fewer features or more memory"
