@@ -13,9 +13,9 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_npy, write_csv, write_json
 from zeroshot_al.base.params import load_section
 from zeroshot_al.base.pool import Pool, load_pool
-from zeroshot_al.embedding.load import load_encoders
 from zeroshot_al.embedding.onnx_model import OnnxParams
 from zeroshot_al.embedding.probe import EmbedParams
+from zeroshot_al.embedding.run import load_encoders
 from zeroshot_al.engine.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.probing.broken import broken_images, write_broken_features
 from zeroshot_al.probing.pools import ProbeParams, broken_counts

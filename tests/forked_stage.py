@@ -1,4 +1,4 @@
-"""Run stage scripts in processes forked after the imports, which take longer than most stages."""
+"""Run scripts in processes forked after the imports, which take longer than most stages."""
 
 import multiprocessing
 import os
@@ -16,13 +16,17 @@ _forks.set_forkserver_preload(
 
 
 def run_forked(
-    root: Path, script: str, arguments: tuple[str, ...], env: dict[str, str]
+    root: Path, script: str, arguments: tuple[str, ...], env: dict[str, str], *, ours: bool = False
 ) -> subprocess.CompletedProcess:
-    """Do as ``python SCRIPT ARGUMENTS`` does in the directory `root`, and catch what it prints."""
+    """Do as ``python SCRIPT ARGUMENTS`` does in the directory `root`, and catch what it prints.
+
+    Fork this very process if the script is to use `ours`, the package that the tests imported.
+    """
+    forks = multiprocessing.get_context("fork") if ours else _forks
     command = [sys.executable, script, *arguments]
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
-        streams = [_forks.reducer.DupFd(stream.fileno()) for stream in (stdout, stderr)]
-        process = _forks.Process(target=_become, args=(root, command, env, streams))
+        streams = [forks.reducer.DupFd(stream.fileno()) for stream in (stdout, stderr)]
+        process = forks.Process(target=_become, args=(root, command, env, streams))
         process.start()
         process.join()
         texts = []
@@ -35,6 +39,7 @@ def run_forked(
 def _become(root: Path, command: list[str], env: dict[str, str], streams: list) -> None:
     for number, stream in enumerate(streams, start=1):
         os.dup2(stream.detach(), number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
     os.chdir(root)
     os.environ.clear()
     os.environ.update(env)

@@ -116,6 +116,23 @@ def weights(module: torch.nn.Module) -> dict[str, bytes]:
     return {name: value.detach().cpu().contiguous().numpy().tobytes() for name, value in named}
 
 
+class Stop(Exception):
+    """The interruption of a training."""
+
+
+def stop_at(last: int):
+    """Return an `on_step` that interrupts a training once so many steps are done."""
+    done = 0
+
+    def on_step(n: int) -> None:
+        nonlocal done
+        done += n
+        if done >= last:
+            raise Stop
+
+    return on_step
+
+
 def start(function, *args) -> multiprocessing.Process:
     """Run a module-level function in a process of its own."""
     # A fork spares the import of torch but cannot use CUDA.

@@ -1,19 +1,17 @@
 """What is mapped is never in memory as a whole: each step runs under a limit that is below it."""
 
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from forked_stage import run_forked
 from zeroshot_al.base.files import write_csv, write_npy
 from zeroshot_al.base.pool import HEADER
 
-SRC = Path(__file__).parents[2] / "src"
 MIB = 2**20
-SIDE, N_IMAGES = 1024, 64  # 192 MiB of pixels in 64 small files
+SIDE, N_IMAGES = 1024, 32  # 96 MiB of pixels in 32 small files
 N_MANY, SMALL_SIDE, N_DIMS = 2**17, 24, 256  # 216 MiB of pixels, 128 MiB of embeddings
 CODE = """
 import resource
@@ -99,15 +97,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def run_limited(folder, limit, imports, work):
-    code = CODE.format(limit=limit, imports=imports, work=work)
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"},
-    )
+    (folder / "step.py").write_text(CODE.format(limit=limit, imports=imports, work=work))
+    return run_forked(folder, "step.py", (), {"OMP_NUM_THREADS": "1"})
 
 
 def test_a_folder_becomes_a_pool_of_twice_the_memory(tmp_path):
@@ -117,10 +108,10 @@ def test_a_folder_becomes_a_pool_of_twice_the_memory(tmp_path):
         small = Image.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8))
         large = small.resize((SIDE, SIDE), Image.Resampling.NEAREST)
         large.save(tmp_path / f"photos/{i}.png", compress_level=1)
-    done = run_limited(tmp_path, 96 * MIB, DOWNLOAD, MAKE_POOL)
+    done = run_limited(tmp_path, 48 * MIB, DOWNLOAD, MAKE_POOL)
     assert done.returncode == 0, done.stderr
     # The limit is one: what reads the pool as a whole does not pass under it.
-    done = run_limited(tmp_path, 96 * MIB, "", READ_WHOLE)
+    done = run_limited(tmp_path, 48 * MIB, "", READ_WHOLE)
     assert done.returncode == 1
     assert "MemoryError" in done.stderr, done.stderr
 

@@ -39,40 +39,47 @@ def project(fresh_project):
     return project
 
 
-@pytest.fixture(params=["params.yaml", "torchrun"])
-def on_two_ranks(request, project):
-    """Return a function that runs a stage's script on two ranks."""
-    by_params = request.param == "params.yaml"
-    project.set_params({"ranks": 2 if by_params else 1})
-
-    def run(stage, *arguments):
-        command = () if by_params else TORCHRUN
-        return project.call(sys.executable, *command, f"src/{stage}.py", *arguments)
-
-    yield run
+def by_params(project, stage, *arguments):
+    project.set_params({"ranks": 2})
+    done = project.stage(stage, *arguments)
     project.set_params({"ranks": 1})
+    return done
 
 
-def test_what_is_dealt_to_two_ranks_is_the_same_bytes(project, on_two_ranks, request):
+def by_torchrun(project, stage, *arguments):
+    return project.call(sys.executable, *TORCHRUN, f"src/{stage}.py", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("run", "stage"),
+    [
+        (by_torchrun, ("embed",)),
+        (by_params, ("kcenter_order",)),
+        (by_params, ("train_budget", "140")),
+        pytest.param(by_params, ("baseline_coreset",), marks=pytest.mark.slow),  # as train_budget
+    ],
+)
+def test_what_is_dealt_to_two_ranks_is_the_same_bytes(project, run, stage):
     expected = project.outs()
-    for stage, *arguments in STAGES[4:] if "params.yaml" in request.node.name else STAGES[2:4]:
-        done = on_two_ranks(stage, *arguments)
-        assert done.returncode == 0, done.stderr
+    done = run(project, *stage)
+    assert done.returncode == 0, done.stderr
     assert project.outs() == expected
 
 
-def test_what_two_ranks_refuse_is_one_sentence_or_torchruns_report(project, on_two_ranks, request):
+@pytest.mark.slow  # test_launch has the sentence of a small stage
+@pytest.mark.parametrize("run", [by_params, by_torchrun])
+def test_what_two_ranks_refuse_is_one_sentence_or_torchruns_report(project, run):
     expected = project.outs()
     project.set_params({"profiles.demo.simclr.batch_size": 511})
-    done = on_two_ranks("pretrain_simclr")
+    done = run(project, "pretrain_simclr")
     project.set_params({"profiles.demo.simclr.batch_size": 512})
     assert done.returncode == 1
-    told = "batch_size 511 cannot be shared equally by 2 ranks; change ranks or batch_size"
-    if "params.yaml" in request.node.name:
-        assert done.stderr.count(f"pretrain_simclr: {told}") == done.stderr.count(told) == 1
+    reason = "batch_size 511 cannot be shared equally by 2 ranks; change ranks or batch_size"
+    if run is by_params:
+        assert done.stderr.count(f"pretrain_simclr: {reason}") == done.stderr.count(reason) == 1
         assert "Traceback" not in done.stderr
     else:
-        assert f"InputError: {told}" in done.stderr[done.stderr.index("Root Cause") :]
+        assert f"InputError: {reason}" in done.stderr[done.stderr.index("Root Cause") :]
     assert project.outs() == expected
 
 
@@ -99,59 +106,54 @@ def ranks_of(process):
     return [found[rank] for rank in sorted(found)]
 
 
-@LINUX
-def test_ctrl_c_ends_the_ranks_of_a_stage_with_one_sentence(project):
-    before = project.outs()
-    project.set_params({"profiles.demo.simclr.epochs": 30, "ranks": 2})
+def start_and_wait_for_a_save(project):
+    """Start pretraining on two ranks; return its process and those of the ranks."""
     process = start(project, "pretrain_simclr")
     wait_for_saves(process, project.root / ".checkpoints/pretrain_simclr", 1)
     ranks = ranks_of(process)
     assert len(ranks) == 2
-    # As a terminal does; the ranks have groups of their own.
-    os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=120)
-    project.set_params({"profiles.demo.simclr.epochs": FEWER_STEPS["profiles.demo.simclr.epochs"]})
-    project.set_params({"ranks": 1})
-    assert process.returncode == 1
-    told = "pretrain_simclr: interrupted; run again to continue, what is finished is kept\n"
-    assert stderr.count(told) == 1, stderr
-    assert "Traceback" not in stderr
+    return process, ranks
+
+
+def assert_ended(ranks):
     assert eventually(lambda: not any(map(is_running, ranks)), 60)
-    assert project.outs() == before
 
 
 @LINUX
-def test_a_killed_rank_is_one_sentence_and_one_process_continues(project):
-    out = project.root / "models/simclr/simclr.safetensors"
-    before = out.read_bytes()
+def test_what_ends_two_ranks_is_one_sentence_and_one_process_continues(project):
+    before = project.outs()
     more = {"profiles.demo.simclr.epochs": 8, "profiles.demo.simclr.batch_size": 128}
     project.set_params(more | {"ranks": 2})
 
-    # The launcher first: its ranks must notice for themselves that it is gone.
-    process = start(project, "pretrain_simclr")
-    wait_for_saves(process, project.root / ".checkpoints/pretrain_simclr", 1)
-    ranks = ranks_of(process)
-    assert len(ranks) == 2
+    # Ctrl-C, as a terminal sends it; the ranks have groups of their own.
+    process, ranks = start_and_wait_for_a_save(project)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1
+    sentence = "pretrain_simclr: interrupted; run again to continue, what is finished is kept\n"
+    assert stderr.count(sentence) == 1, stderr
+    assert "Traceback" not in stderr
+    assert_ended(ranks)
+
+    # The launcher: its ranks must notice for themselves that it is gone.
+    process, ranks = start_and_wait_for_a_save(project)
     process.kill()
     process.communicate(timeout=120)
-    assert eventually(lambda: not any(map(is_running, ranks)), 60)
+    assert_ended(ranks)
 
-    process = start(project, "pretrain_simclr")
-    wait_for_saves(process, project.root / ".checkpoints/pretrain_simclr", 1)
-    ranks = ranks_of(process)
+    process, ranks = start_and_wait_for_a_save(project)
     os.kill(ranks[1], signal.SIGKILL)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "continuing at step" in stderr
     assert "Traceback" not in stderr
-    told = [line for line in stderr.splitlines() if "rank" in line]
-    assert len(told) == 1
-    assert "pretrain_simclr: rank 1 of 2 was killed by signal 9 (SIGKILL" in told[0]
-    assert "run again: trainings continue from their last checkpoint" in told[0]
-    assert eventually(lambda: not any(map(is_running, ranks)), 60)
-    assert out.read_bytes() == before
+    (line,) = [line for line in stderr.splitlines() if "rank" in line]
+    assert "pretrain_simclr: rank 1 of 2 was killed by signal 9 (SIGKILL" in line
+    assert "run again: trainings continue from their last checkpoint" in line
+    assert_ended(ranks)
+    assert project.outs() == before
 
-    project.set_params({"ranks": 1, "profiles.demo.simclr.epochs": 8})
+    project.set_params({"ranks": 1})
     done = project.stage("pretrain_simclr")
     assert done.returncode == 0, done.stderr
     assert "continuing at step" in done.stderr

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from forked_stage import run_forked
 from pipeline.stand_in import describe_stages
 from zeroshot_al.base.params import read_yaml
 from zeroshot_al.base.pool import load_pool
@@ -272,17 +273,16 @@ def test_another_budget_draws_new_histograms(finished, params, tmp_path):
 
 
 # Runs a stage's script, saves a checkpoint at the first chance rather than every ten seconds, and
-# then kills the stage, from the worker process that saved if there is one.
+# then kills the stage, though it may be a worker process that saved.
 KILL_AT_THE_FIRST_CHECKPOINT = """
-import multiprocessing, os, runpy, signal, sys
+import os, runpy, signal, sys
 sys.path.insert(0, "src")
 from zeroshot_al.engine.checkpoint import Checkpoint
-save = Checkpoint.save
+save, stage = Checkpoint.save, os.getpid()
 
 def save_and_kill(self, step, modules, optimizer, *, force=False):
     save(self, step, modules, optimizer, force=True)
-    parent = multiprocessing.parent_process()
-    os.kill(parent.pid if parent else os.getpid(), signal.SIGKILL)
+    os.kill(stage, signal.SIGKILL)
 
 Checkpoint.save = save_and_kill
 sys.argv = sys.argv[1:]
@@ -304,13 +304,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def test_a_killed_stage_continues_to_the_same_bytes(finished, tmp_path, stage, arguments, out):
     project = finished.copy(tmp_path / "project")
     whole = project.outs()
-    script = f"src/{stage}.py"
+    (project.root / "kill.py").write_text(KILL_AT_THE_FIRST_CHECKPOINT)
     # As DVC does before it runs a stage.
     (project.root / out).unlink()
     without = project.outs()
-    killed = project.call(
-        sys.executable, "-c", KILL_AT_THE_FIRST_CHECKPOINT, script, *arguments
-    )  # returns when the workers have ended too: they hold the pipes
+    killed = run_forked(project.root, "kill.py", (f"src/{stage}.py", *arguments), project.env)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert project.outs() == without
     assert list((project.root / ".checkpoints" / stage).rglob("state.safetensors"))

@@ -1,13 +1,11 @@
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import torch
 
+from tiny_training import start
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.process import memory
@@ -93,33 +91,22 @@ def test_more_than_this_machine_has():
         kcenter_order(points, 5)
 
 
-LIMITED = """
-import resource, sys
-from zeroshot_al.process.memory import available_memory
-import numpy as np
-from zeroshot_al.kcenter import kcenter_order
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-points = np.random.default_rng(0).normal(size=(20_000, 64))
-resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 2**20,) * 2)
-print(available_memory() // 2**20)
-kcenter_order(points, 5)
-"""
+def order_under_a_limit(n_bytes, available):
+    points = np.random.default_rng(0).normal(size=(20_000, 64))
+    limit = psutil.Process().memory_info().vms + n_bytes
+    psutil.Process().rlimit(psutil.RLIMIT_AS, (limit, limit))
+    available.write_text(str(available_memory()))
+    # The points' canonical rows take 5 MiB and the rest 4.
+    with pytest.raises(InputError, match=r"k-center on embeddings of 20,000 x 64 needs 8\.7"):
+        kcenter_order(points, 5)
 
 
 @linux
-def test_the_process_s_own_limit():
-    # The points take 10 MiB themselves, their canonical rows 5 and the rest 4.
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, "18"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": str(Path(memory.__file__).parents[2])},
-    )
-    assert 0 <= int(done.stdout) <= 8
-    assert (
-        "InputError: k-center on embeddings of 20,000 x 64 needs 8.7 MiB of memory" in done.stderr
-    )
+def test_the_process_s_own_limit(tmp_path):
+    process = start(order_under_a_limit, 8 * 2**20, tmp_path / "available")
+    process.join()
+    assert process.exitcode == 0
+    assert 0 <= int((tmp_path / "available").read_text()) <= 8 * 2**20
 
 
 @pytest.mark.gpu

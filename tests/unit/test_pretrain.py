@@ -8,6 +8,7 @@ import torch
 
 from tiny_training import (
     ENCODER,
+    Stop,
     kill_when,
     moco_params,
     no_change,
@@ -135,10 +136,6 @@ def test_nan_stops_with_the_step_and_the_learning_rate(name, tmp_path, save_ever
     message = r"the contrastive loss is nan at step \d+ with the learning rate .*; lower"
     with pytest.raises(InputError, match=message):
         run(name, noise(16), tmp_path, epochs=6, learning_rate=1e30)
-
-
-class Stop(Exception):
-    """The interruption."""
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "lars"])

@@ -60,9 +60,8 @@ def test_knn_equals_a_plain_reference(k, temperature):
     params = EmbedParams(1.0, 100, k, temperature, None)
     expected = (knn_by_hand(train, train_labels, test, k, temperature) == test_labels).mean()
     assert 0.3 < expected < 0.95  # neither easy nor hopeless: the comparison means something
-    for batch_size in (7, 500):
-        accuracy = knn_accuracy(train, train_labels, test, test_labels, params, batch_size)
-        assert accuracy == pytest.approx(expected, abs=1e-9)
+    accuracy = knn_accuracy(train, train_labels, test, test_labels, params)
+    assert accuracy == pytest.approx(expected, abs=1e-9)
 
 
 LENGTHS = np.random.default_rng(3).uniform(0.1, 9, (200, 1)).astype(np.float32)

@@ -12,7 +12,6 @@ def everything(ranks):
         "gather": [part.tolist() for part in ranks.gather(torch.tensor([rank, 7]))],
         "rows": [part.tolist() for part in ranks.gather_rows(rows)],
         "json": ranks.gather_json({"rank": rank, "text": "ä" * rank, "third": 1 / 3}),
-        "first": [part.tolist() for part in ranks.gather_to_first(torch.tensor([rank]))],
         "mean": ranks.mean(torch.tensor(float(rank))).item(),
         "bytes": list(ranks.share_bytes(bytes(range(9)) * (rank + 1))),
         "empty": list(ranks.share_bytes(b"" if rank == 0 else b"not used")),
@@ -30,7 +29,6 @@ def test_the_ranks_tell_each_other(n_ranks):
         expected = [torch.arange(other * 3.0).reshape(other, 3).tolist() for other in everybody]
         assert got["rows"] == expected
         assert got["json"] == [{"rank": r, "text": "ä" * r, "third": 1 / 3} for r in everybody]
-        assert got["first"] == ([[other] for other in everybody] if rank == 0 else [])
         assert got["mean"] == (n_ranks - 1) / 2
         assert (got["bytes"], got["empty"], got["shared"]) == (list(range(9)), [], {"of": 0})
         assert got["part"] == list(range(12))[rank * 12 // n_ranks : (rank + 1) * 12 // n_ranks]
@@ -42,7 +40,6 @@ def test_one_process_needs_no_group():
         "gather": [[0, 7]],
         "rows": [[]],
         "json": [{"rank": 0, "text": "", "third": 1 / 3}],
-        "first": [[0]],
         "mean": 0.0,
         "bytes": list(range(9)),
         "empty": [],

@@ -2,7 +2,6 @@ import hashlib
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,12 +16,11 @@ import torch.distributed as dist
 
 from on_ranks import on_ranks
 from processes import eventually, is_running
-from tiny_training import HAS_CUDA
+from tiny_training import HAS_CUDA, start
 from zeroshot_al.base.ranks import ALONE
 from zeroshot_al.classifier import side_by_side as module
 from zeroshot_al.classifier.side_by_side import side_by_side
 from zeroshot_al.engine.runtime import generator_for
-from zeroshot_al.process.workers import n_cores
 
 workers = pytest.mark.skipif(HAS_CUDA, reason="trainings run one after the other on a GPU")
 
@@ -41,10 +39,6 @@ def two_workers(monkeypatch):
     yield
     for child in multiprocessing.active_children():  # of a test that failed
         child.terminate()
-
-
-def test_cores_are_those_that_the_process_may_use():
-    assert 1 <= n_cores() <= (os.cpu_count() or 1)
 
 
 class Job(NamedTuple):
@@ -171,34 +165,18 @@ def test_a_rank_waits_for_the_others_trainings_beyond_the_limit_of_an_exchange(
     assert on_ranks(2, with_a_short_limit) == [[0, 1]] * 2
 
 
-SLEEPERS = """
-import os, sys, time
-from pathlib import Path
-from zeroshot_al.classifier import side_by_side
-
-class Sleep:
-    n_steps = 1
-    def run(self, checkpoint_dir, on_step, ranks):
-        Path(sys.argv[1], str(os.getpid())).touch()
-        time.sleep(300)
-
-if __name__ == "__main__":
-    side_by_side.n_cores = lambda: 2
-    side_by_side.side_by_side([Sleep()] * 3, Path("unused"), "sleep")
-"""
+def touch_and_sleep(directory, on_step):
+    (directory / str(os.getpid())).touch()
+    time.sleep(300)
 
 
 @workers
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_workers_die_with_a_parent_that_is_killed(tmp_path):
-    script, pids = tmp_path / "sleepers.py", tmp_path / "pids"
-    script.write_text(SLEEPERS)
-    pids.mkdir()
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    parent = subprocess.Popen([sys.executable, script, pids], env=environment)
-    assert eventually(lambda: len(list(pids.iterdir())) == 2 or parent.poll() is not None, 600)
-    children = [int(file.name) for file in pids.iterdir()]
+def test_workers_die_with_a_parent_that_is_killed(two_workers, tmp_path):
+    parent = start(run_all, touch_and_sleep, [(tmp_path,)] * 3)
+    assert eventually(lambda: len(list(tmp_path.iterdir())) == 2 or not parent.is_alive(), 600)
+    children = [int(file.name) for file in tmp_path.iterdir()]
     assert all(is_running(pid) for pid in children)
     parent.kill()
-    parent.wait()
+    parent.join()
     assert eventually(lambda: not any(is_running(pid) for pid in children))

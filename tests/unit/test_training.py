@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pools import write_pool
-from tiny_training import classifier_params, noise, tinted
+from tiny_training import Stop, classifier_params, noise, stop_at, tinted
 from zeroshot_al.base.files import read_json
 from zeroshot_al.base.pool import Pool, load_pool
 from zeroshot_al.classifier import training as module
@@ -89,27 +89,10 @@ def test_a_round_extends_by_the_image_farthest_from_all_that_are_labelled(
         assert nearest[picks[n]] == pytest.approx(nearest.max(), rel=1e-5)
 
 
-def test_a_chain_is_a_function_of_its_seed(chain, pool_dir, tmp_path):
-    assert run_chain(pool_dir, tmp_path / "same") == chain
-    assert run_chain(pool_dir, tmp_path / "other", seed=4)[0] != chain[0]
-
-
-class Stop(Exception):
-    """The interruption."""
-
-
 @pytest.mark.parametrize("last", [4, 10, 15, 29])
 def test_a_chain_resumes_where_it_was_interrupted(chain, pool_dir, tmp_path, last):
-    done = 0
-
-    def stop(n):
-        nonlocal done
-        done += n
-        if done >= last:
-            raise Stop
-
     with pytest.raises(Stop):
-        run_chain(pool_dir, tmp_path, stop)
+        run_chain(pool_dir, tmp_path, stop_at(last))
     reported = []
     assert run_chain(pool_dir, tmp_path, reported.append) == chain
     assert sum(reported) == PARAMS.steps * len(BUDGETS)
@@ -117,27 +100,26 @@ def test_a_chain_resumes_where_it_was_interrupted(chain, pool_dir, tmp_path, las
     assert reported[0] == PARAMS.steps * finished_rounds
 
 
-def test_a_finished_chain_is_not_repeated(chain, pool_dir, tmp_path):
-    run_chain(pool_dir, tmp_path)
+def test_a_chain_is_a_function_of_its_seed_and_not_repeated(chain, pool_dir, tmp_path):
+    assert run_chain(pool_dir, tmp_path / "same") == chain
     reported = []
-    assert run_chain(pool_dir, tmp_path, reported.append) == chain
+    assert run_chain(pool_dir, tmp_path / "same", reported.append) == chain
     assert reported == [PARAMS.steps * len(BUDGETS)]
+    assert run_chain(pool_dir, tmp_path / "other", seed=4)[0] != chain[0]
 
 
-def test_a_score_does_not_depend_on_the_order_of_the_picks(pool_dir, tmp_path):
-    picks = random_order(N_TRAIN, 5)[:20]
-    orders = {"drawn": picks, "sorted": np.sort(picks), "backwards": picks[::-1]}
-    scores = {score(pool_dir, order, SEED, tmp_path / name) for name, order in orders.items()}
-    assert len(scores) == 1
-
-
-def test_a_score_depends_on_picks_and_seed(pool_dir, tmp_path):
+def test_a_score_depends_on_seed_and_picks_but_not_on_their_order(pool_dir, tmp_path):
     picks = random_order(N_TRAIN, 5)
-    scores = {
-        score(pool_dir, chosen, seed, tmp_path / str(i))
-        for i, (chosen, seed) in enumerate([(picks[:20], 0), (picks[:20], 1), (picks[20:40], 0)])
+    cases = {
+        "drawn": (picks[:20], 0),
+        "sorted": (np.sort(picks[:20]), 0),
+        "backwards": (picks[19::-1], 0),
+        "of another seed": (picks[:20], 1),
+        "others": (picks[20:40], 0),
     }
-    assert len(scores) > 1
+    scores = [score(pool_dir, *case, tmp_path / name) for name, case in cases.items()]
+    assert len(set(scores[:3])) == 1
+    assert len(set(scores)) > 1
 
 
 def test_a_finished_training_is_not_repeated(pool_dir, tmp_path):

@@ -48,12 +48,6 @@ def test_a_depth_that_is_not_6n_plus_4_is_refused(depth):
         WideResNet(depth, 1, 10)
 
 
-@pytest.mark.parametrize("width", [0, -1])
-def test_a_width_below_one_is_refused(width):
-    with pytest.raises(InputError, match=f"width {width} must be at least 1"):
-        WideResNet(10, width, 10)
-
-
 @pytest.mark.parametrize(
     ("size", "width", "stem_stride", "maps"),
     [

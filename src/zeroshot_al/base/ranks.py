@@ -76,14 +76,6 @@ class Ranks:
         parts = self.gather(padded)
         return [part[:length] for part, length in zip(parts, lengths, strict=True)]
 
-    def gather_to_first(self, tensor: Tensor) -> list[Tensor]:
-        """Return the tensor of every rank to the first one, and nothing to the others."""
-        if self.n_ranks == 1:
-            return [tensor]
-        parts = [torch.empty_like(tensor) for _ in range(self.n_ranks)] if self.is_first else None
-        dist.gather(tensor.contiguous(), parts)
-        return parts or []
-
     def mean(self, tensor: Tensor) -> Tensor:
         """Return the mean over the ranks."""
         return torch.stack(self.gather(tensor)).mean(dim=0) if self.n_ranks > 1 else tensor
@@ -94,11 +86,11 @@ class Ranks:
             return content
         length = torch.tensor(len(content))
         dist.broadcast(length, 0)
-        received = torch.empty(int(length), dtype=torch.uint8)
-        if self.is_first and content:
-            received = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        dist.broadcast(received, 0)
-        return received.numpy().tobytes()
+        received = np.empty(int(length), dtype=np.uint8)
+        if self.is_first:
+            received[:] = np.frombuffer(content, dtype=np.uint8)
+        dist.broadcast(torch.from_numpy(received), 0)
+        return received.tobytes()
 
     def share_json(self, value: object) -> object:
         """Return the first rank's value, which JSON can hold."""

@@ -126,8 +126,6 @@ def train_classifier(
         uint8 (n, h, w, 3), the labelled images.
     labels
         int64 (n,) class indices below `n_classes`.
-    params
-        See `ClassifierParams`.
     seed
         Initial weights, order of the batches and views are functions of it.
     checkpoint_dir

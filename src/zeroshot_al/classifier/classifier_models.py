@@ -15,15 +15,7 @@ VIT_HEAD_DIMS = 64
 
 
 class FeaturesAndHead(nn.Module):
-    """A linear layer on features.
-
-    Parameters
-    ----------
-    features
-        From images (n, 3, h, w) to (n, n_features): the layer that Core-Set measures in.
-    n_features, n_classes
-        Inputs and outputs of the linear layer.
-    """
+    """A linear layer on `features`, (n, n_features), which are what Core-Set measures in."""
 
     def __init__(self, features: nn.Module, n_features: int, n_classes: int) -> None:
         super().__init__()
@@ -53,8 +45,6 @@ def make_model(
     stem_stride
         Stride of the first convolution, 1 as published for small images; vit: the size of a patch,
         4 for images of 32 pixels.
-    n_classes
-        Outputs of the last, linear layer.
     size_px
         Side of the images that it is trained on.
 
@@ -77,29 +67,20 @@ def make_model(
             f"width {width} and stem_stride {stem_stride} of the classifier {name} must be at "
             "least 1; raise them in params.yaml"
         )
-    if name == "wide-resnet":
-        return WideResNet(depth, width, n_classes, stem_stride)
-    if name == "resnet-18":
-        return resnet_18(depth, width, stem_stride, n_classes)
-    if name == "vgg":
-        return vgg(depth, width, stem_stride, n_classes, size_px)
-    if name == "vit":
-        return vit(depth, width, stem_stride, n_classes, size_px)
+    match name:
+        case "wide-resnet":
+            return WideResNet(depth, width, n_classes, stem_stride)
+        case "resnet-18":
+            if depth != 18:
+                raise InputError(f"depth {depth} of resnet-18 must be 18; change it in params.yaml")
+            stem, stages, n_features = cifar_resnet(name, width, stem_stride)
+            features = nn.Sequential(stem, stages, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            return FeaturesAndHead(features, n_features, n_classes)
+        case "vgg":
+            return vgg(depth, width, stem_stride, n_classes, size_px)
+        case "vit":
+            return vit(depth, width, stem_stride, n_classes, size_px)
     raise InputError(f"classifier name {name!r} must be {', '.join(MODELS[:-1])} or {MODELS[-1]}")
-
-
-def resnet_18(depth: int, width: int, stem_stride: int, n_classes: int) -> FeaturesAndHead:
-    """Make a ResNet-18 with the CIFAR stem.
-
-    References
-    ----------
-    He et al., "Deep Residual Learning for Image Recognition", 2016, table 1.
-    """
-    if depth != 18:
-        raise InputError(f"depth {depth} of resnet-18 must be 18; change it in params.yaml")
-    stem, stages, n_features = cifar_resnet("resnet-18", width, stem_stride)
-    features = nn.Sequential(stem, stages, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return FeaturesAndHead(features, n_features, n_classes)
 
 
 def vgg(depth: int, width: int, stem_stride: int, n_classes: int, size_px: int) -> FeaturesAndHead:

@@ -54,16 +54,7 @@ class PartlyLabelledPool:
 def first_picks(
     pool: Pool | PartlyLabelledPool, order: Sequence[int], budget: int, name: str
 ) -> np.ndarray | None:
-    """Take the first picks of an order, but those that are held out.
-
-    Parameters
-    ----------
-    pool : Pool or PartlyLabelledPool
-    order : sequence of int
-        Pool indices by rank.
-    budget : int
-    name : str
-        Of the order, for the log and the errors.
+    """Take the first picks of an order of pool indices, but those that are held out.
 
     Returns
     -------

@@ -47,22 +47,10 @@ def run_trainings(
 ) -> Iterator[dict]:
     """Run a stage's trainings, and keep their checkpoints until the block has ended well.
 
-    Parameters
-    ----------
-    stage : str
-        The checkpoints' directory.
-    trainings : mapping
-        By any keys.
-    pool : Pool or PartlyLabelledPool
-        Theirs, for its size and the fingerprint.
-    description : str
-        Label of the progress bar.
-    ranks : Ranks
-
     Yields
     ------
     dict
-        What each training returned, by its key; on every rank.
+        What each training on `pool` returned, by its key; on every rank.
 
     Raises
     ------

@@ -23,26 +23,13 @@ def random_order(n_samples: int, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Training:
-    """A classifier to train from scratch on picked images, and to score on all test images.
+    """A classifier to train from scratch on picked images, and to score on all test images."""
 
-    Parameters
-    ----------
-    picks : tuple of int
-        Pool indices. Their order does not matter: they are sorted, so that the same set gives the
-        same model.
-    seed : int
-    params : ClassifierParams
-    pool_dir : str
-        A path, because a worker process maps the pool into memory for itself.
-    labels_dir : str, optional
-        As for `load_labelled_pool`: where the labels are of a pool that has none.
-    """
-
-    picks: tuple[int, ...]
+    picks: tuple[int, ...]  # pool indices, in any order: the same set gives the same model
     seed: int
     params: ClassifierParams
-    pool_dir: str
-    labels_dir: str | None = None
+    pool_dir: str  # a path, because a worker process maps the pool into memory for itself
+    labels_dir: str | None = None  # where the labels are of a pool that has none
 
     @property
     def n_steps(self) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import expanded
-from zeroshot_al.embedding.onnx_model import OnnxModel, OnnxParams
+from zeroshot_al.embedding.onnx_model import OnnxModel, OnnxParams, in_short
 from zeroshot_al.embedding.resizing import batch_size_of, resize
 
 MODELS = "ZEROSHOT_AL_MODELS"
@@ -61,20 +61,7 @@ class ExistingModel(nn.Module):
 
 
 def load_existing_model(spec: str, onnx: OnnxParams) -> nn.Module:
-    """Make the encoder that "MODEL", "MODEL:FILE" or "FILE.onnx" names.
-
-    Parameters
-    ----------
-    spec
-        As in `EncoderParams.weights`.
-    onnx
-        What an ONNX file does not say.
-
-    Raises
-    ------
-    InputError
-        As `load_timm_model` and `OnnxModel`.
-    """
+    """Make the encoder that `spec` names, as in `EncoderParams.weights`."""
     return OnnxModel(_find(spec), onnx) if spec.endswith(".onnx") else load_timm_model(spec)
 
 
@@ -91,7 +78,14 @@ def load_timm_model(spec: str) -> ExistingModel:
     ----------
     Wightman, "PyTorch Image Models" (timm), 2019.
     """
-    timm = _import_timm()
+    try:
+        import timm
+        import timm.data
+    except ImportError:
+        raise InputError(
+            "encoder.weights needs the library timm, which is not installed; "
+            "run pip install -r requirements.txt"
+        ) from None
     name, _, file = spec.strip().partition(":")
     config = _published(timm, name)
     path = _find(file) if file else fetch(name, config)
@@ -101,7 +95,7 @@ def load_timm_model(spec: str) -> ExistingModel:
         model = timm.create_model(name, pretrained=False, num_classes=0)
     except Exception as error:
         raise InputError(
-            f"timm cannot make {name!r} without its classification layer ({_words(error)}); "
+            f"timm cannot make {name!r} without its classification layer ({in_short(error)}); "
             "choose another model"
         ) from None
     fill(model, weights, name, path)
@@ -119,18 +113,6 @@ def _find(file: str) -> Path:
     """Return the path of a file of weights, which may lie in the folder of models."""
     path = expanded(file)
     return path if path.exists() else Path(os.environ.get(MODELS, ""), path)
-
-
-def _import_timm() -> ModuleType:
-    try:
-        import timm
-        import timm.data
-    except ImportError:
-        raise InputError(
-            "encoder.weights needs the library timm, which is not installed; "
-            "run pip install -r requirements.txt"
-        ) from None
-    return timm
 
 
 def _published(timm: ModuleType, name: str) -> Any:
@@ -199,7 +181,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise InputError(
-            f"{path} is not a complete safetensors file ({_words(error)}); download it again"
+            f"{path} is not a complete safetensors file ({in_short(error)}); download it again"
         ) from None
 
 
@@ -213,8 +195,7 @@ def fill(model: nn.Module, weights: dict[str, Tensor], name: str, path: Path) ->
     """
     expected = model.state_dict()
     heads = model.pretrained_cfg.get("classifier") or ()
-    heads = (heads,) if isinstance(heads, str) else tuple(heads)
-    prefixes = tuple(f"{head}." for head in heads)
+    prefixes = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
     weights = {
         key: value
         for key, value in weights.items()
@@ -225,27 +206,22 @@ def fill(model: nn.Module, weights: dict[str, Tensor], name: str, path: Path) ->
         key for key in expected.keys() - weights.keys() if not key.endswith("num_batches_tracked")
     )
     unknown = sorted(weights.keys() - expected.keys())
-    reshaped = sorted(
-        key for key in expected.keys() & weights.keys() if expected[key].shape != weights[key].shape
-    )
-    found = []
-    if missing:
-        found.append(f"{len(missing)} weights are missing, such as {missing[0]}")
-    if unknown:
-        found.append(f"{len(unknown)} are unknown, such as {unknown[0]}")
-    if reshaped:
-        shapes = [tuple(tensors[reshaped[0]].shape) for tensors in (weights, expected)]
-        found.append(
-            f"{len(reshaped)} have another shape, such as {reshaped[0]} with {{}} for {{}}".format(
-                *shapes
-            )
+    reshaped = [
+        f"{key} with {tuple(weights[key].shape)} for {tuple(expected[key].shape)}"
+        for key in sorted(expected.keys() & weights.keys())
+        if expected[key].shape != weights[key].shape
+    ]
+    found = [
+        f"{len(keys)} {what}, such as {keys[0]}"
+        for keys, what in (
+            (missing, "weights are missing"),
+            (unknown, "are unknown"),
+            (reshaped, "have another shape"),
         )
+        if keys
+    ]
     if found:
         raise InputError(
             f"{path} does not fit {name}: {'; '.join(found)}; give the file's own architecture"
         )
     model.load_state_dict(weights, strict=False)
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -1,7 +1,4 @@
-"""The features of all images, written as they come: no more than a batch of them is in memory.
-
-On several ranks the first one writes, and receives a batch of each at a time.
-"""
+"""The features of all images, written as they come: a batch of each rank is in memory at a time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,7 +75,8 @@ def feature_batches(
                 batch = torch.tensor(images[start : start + batch_size], device=device)
                 with torch.inference_mode():
                     features[: len(batch)] = encoder(batch.permute(0, 3, 1, 2).float() / 255)
-            for start, rows in zip(turn, ranks.gather_to_first(features), strict=False):
+            gathered = ranks.gather(features)
+            for start, rows in zip(turn if ranks.is_first else (), gathered, strict=False):
                 rows = rows[: len(images) - start].numpy()
                 bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
                 if len(bad):

@@ -40,13 +40,6 @@ class OnnxModel(nn.Module):
     Layout and range are read from the model's input: uint8 takes pixels from 0 to 255, floats are
     standardised. The complete image is resized to the model's input size.
 
-    Parameters
-    ----------
-    path
-        The model's file.
-    params
-        See `OnnxParams`.
-
     Raises
     ------
     InputError
@@ -85,7 +78,7 @@ class OnnxModel(nn.Module):
         except Exception as error:  # of onnxruntime's many kinds
             raise InputError(
                 f"{path} does not run on images of {self.size_px[0]} x {self.size_px[1]} pixels "
-                f"({_words(error)}); change embed.onnx.size_px"
+                f"({in_short(error)}); change embed.onnx.size_px"
             ) from None
         if features.ndim != 2:
             raise InputError(
@@ -120,7 +113,7 @@ def _open(path: Path) -> Any:
         return onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
     except Exception as error:  # of onnxruntime's many kinds
         raise InputError(
-            f"{path} cannot be opened as an ONNX model ({_words(error)}); export it again"
+            f"{path} cannot be opened as an ONNX model ({in_short(error)}); export it again"
         ) from None
 
 
@@ -139,5 +132,6 @@ def _size(sides: list[int | str], size_px: int | None, path: Path) -> tuple[int,
     return found[0], found[1]
 
 
-def _words(error: Exception) -> str:
+def in_short(error: Exception) -> str:
+    """Return the beginning of an error's message, on one line."""
     return " ".join(str(error).split())[:200]

@@ -1,14 +1,15 @@
 """How good frozen features are: linear evaluation and k nearest neighbours."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import torch
+from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
-from torch.nn import functional
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_npy
@@ -31,7 +32,7 @@ class EmbedParams:
 
 
 def probe_all(
-    files: Mapping[str, str], pool: Pool, params: EmbedParams
+    files: Mapping[str, Path], pool: Pool, params: EmbedParams
 ) -> dict[str, dict[str, float]]:
     """Probe the features of each method, and the pixels, one at a time and where memory lasts.
 
@@ -41,8 +42,6 @@ def probe_all(
         .npy files of float32 (n, n_dims) features by method.
     pool
         Of n labelled images, some of them test images.
-    params
-        See `EmbedParams`.
 
     Returns
     -------
@@ -50,20 +49,17 @@ def probe_all(
         As `probe` returns, by method and under "pixels".
     """
     results = {}
-    for name, rows in _features(files, pool):
-        results[name] = probe(rows, pool, params)
-        logger.info("%s: %s", name, results[name])
-    return results
-
-
-def _features(files: Mapping[str, str], pool: Pool) -> Iterator[tuple[str, np.ndarray]]:
     for name, file in files.items():
         rows = read_npy(file, memory_map=True)
         if _probe_fits(name, rows.shape):
-            yield name, rows
+            results[name] = probe(rows, pool, params)
     shape = (len(pool.images), pool.images[0].size)
     if pool.has_images and _probe_fits("pixels", shape):
-        yield "pixels", pool.images.reshape(shape).astype(np.float32) / 255
+        pixels = pool.images.reshape(shape).astype(np.float32) / 255
+        results["pixels"] = probe(pixels, pool, params)
+    for name, accuracies in results.items():
+        logger.info("%s: %s", name, accuracies)
+    return results
 
 
 def _probe_fits(name: str, shape: tuple[int, int]) -> bool:
@@ -124,7 +120,6 @@ def knn_accuracy(
     test: np.ndarray,
     test_labels: np.ndarray,
     params: EmbedParams,
-    batch_size: int = 500,
 ) -> float:
     """Return the test accuracy of weighted nearest neighbours by cosine similarity.
 
@@ -133,16 +128,10 @@ def knn_accuracy(
     Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", 2018,
     section 3.4.
     """
-    bank = functional.normalize(torch.tensor(train), dim=1).T.contiguous()
-    bank_labels = torch.from_numpy(train_labels)
-    queries = functional.normalize(torch.tensor(test), dim=1)
-    n_classes = int(train_labels.max()) + 1
-    k = min(params.knn_k, len(train))
-    hits = 0
-    for start in range(0, len(test), batch_size):
-        similarity, neighbours = (queries[start : start + batch_size] @ bank).topk(k, dim=1)
-        votes = torch.zeros(len(similarity), n_classes)
-        votes.scatter_add_(1, bank_labels[neighbours], (similarity / params.knn_temperature).exp())
-        expected = torch.from_numpy(test_labels[start : start + batch_size])
-        hits += int((votes.argmax(dim=1) == expected).sum())
-    return hits / len(test)
+    model = KNeighborsClassifier(
+        min(params.knn_k, len(train)),
+        metric="cosine",
+        weights=lambda distances: np.exp((1 - distances) / params.knn_temperature),
+    )
+    with config_context(working_memory=64):  # MiB; its own 1024 are more than some probes take
+        return float(model.fit(train, train_labels).score(test, test_labels))

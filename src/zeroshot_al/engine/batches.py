@@ -10,14 +10,7 @@ class BatchStream:
     """Endless passes over the data, each a new permutation, cut into equal batches.
 
     A batch may span two passes, so every batch is full and the number of steps is free of the
-    number of samples: the same steps at every budget.
-
-    Parameters
-    ----------
-    n_samples, batch_size
-        A batch larger than the data repeats samples.
-    seed
-        Determines all permutations.
+    number of samples: the same steps at every budget. A batch larger than the data repeats samples.
     """
 
     def __init__(self, n_samples: int, batch_size: int, seed: int) -> None:

@@ -66,15 +66,10 @@ def fingerprint(*inputs: object) -> str:
 
 
 class Checkpoint:
-    """The state of one training in one safetensors file, replaced atomically.
+    """The state of one training in one safetensors file of a directory of its own.
 
-    Parameters
-    ----------
-    directory
-        Of this training alone; its name holds the fingerprint.
-    every_s
-        Saves closer together than this many seconds, or than fifty times what the last one took,
-        are skipped, so that short epochs do not spend their time on the disk.
+    Saves closer together than `every_s`, or than fifty times what the last one took, are skipped,
+    so that short epochs do not spend their time on the disk.
     """
 
     def __init__(self, directory: Path, every_s: float = 10.0) -> None:
@@ -100,10 +95,10 @@ class Checkpoint:
                     tensors[f"optimizer.{index}.{slot}"] = value
         start = time.monotonic()
         with atomic_path(self._file) as temporary:
-            whole = {key: value.detach().contiguous() for key, value in tensors.items()}
+            tensors = {key: value.detach().contiguous() for key, value in tensors.items()}
             # Written by Python, whose error for a full disk has a number; safetensors' has not.
-            metadata = {"step": str(step), "crc32": _checksum(whole)}
-            temporary.write_bytes(serialise(whole, metadata=metadata))
+            metadata = {"step": str(step), "crc32": _checksum(tensors)}
+            temporary.write_bytes(serialise(tensors, metadata=metadata))
         self._saved_at = time.monotonic()
         if self._every_s:
             self._every_s = max(self._every_s, _SPACING * (self._saved_at - start))
@@ -171,9 +166,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 def read_saved(path: Path, ranks: Ranks = ALONE) -> dict | None:
-    """Read the JSON that a training saved beside its state; None without a whole one.
-
-    All ranks get what the first one reads.
+    """Read the JSON that a training saved beside its state, on the first rank for all; else None.
 
     A file that cannot be read is discarded with a warning: to go on without it costs some steps, to
     stop would leave the user to find and remove it.

@@ -10,14 +10,8 @@ BLOCKS = {"resnet-9": (1, 1, 1, 1), "resnet-18": (2, 2, 2, 2), "resnet-34": (3, 
 def cifar_resnet(name: str, width: float, stem_stride: int = 1) -> tuple[nn.Module, nn.Module, int]:
     """Return stem, stages and the number of channels of a ResNet with the CIFAR stem.
 
-    Parameters
-    ----------
-    name
-        "resnet-9", "resnet-18", "resnet-34" or "resnet-50".
-    width
-        Multiplies the 64 channels of the first stage.
-    stem_stride
-        Stride of the 3x3 convolution, which no max-pooling follows.
+    `width` multiplies the 64 channels of the first stage; no max-pooling follows the stem's 3x3
+    convolution.
 
     References
     ----------

@@ -19,13 +19,8 @@ logger = logging.getLogger(__name__)
 def batch_reader(images: np.ndarray, device: torch.device) -> Callable[[Tensor], Tensor]:
     """Return a function from int64 (b,) indices to uint8 (b, 3, h, w) on the device.
 
-    A CPU reads each batch from `images`, which may be a memory map larger than the memory and is
-    shared by all processes. A GPU holds all of them, unless they are too many for it.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n, h, w, 3), uint8
-    device : torch.device
+    A CPU reads each batch from `images`, uint8 (n, h, w, 3), which may be a memory map larger than
+    the memory and is shared by all processes. A GPU holds all of them, unless they are too many.
     """
     if device.type == "cuda" and _fit_on_gpu(images, device):
         n, height, width, _ = images.shape

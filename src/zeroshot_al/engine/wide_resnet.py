@@ -15,8 +15,6 @@ class WideResNet(nn.Module):
         Number of convolutions, 6n + 4.
     width
         Widening factor k: the three groups have 16k, 32k and 64k channels.
-    n_classes
-        Outputs of the last, linear layer.
     stem_stride
         Stride of the first convolution: 1 as published, 2 for a quarter of the work.
 
@@ -29,8 +27,6 @@ class WideResNet(nn.Module):
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
             raise InputError(f"depth {depth} is not 6n + 4 with n >= 1; take 10, 16, 22, 28 or 40")
-        if width < 1:
-            raise InputError(f"width {width} must be at least 1; 2 is small, 10 is the paper's")
         n_blocks = (depth - 4) // 6
         channels = [16, 16 * width, 32 * width, 64 * width]
         # Deviation: a stride of 2 here. On a CPU most of the time goes into the first group, which

@@ -23,7 +23,6 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.ranks import ALONE, Ranks
 from zeroshot_al.process.memory import check_memory
 
-PRECISIONS = ("auto", "float32", "bf16")
 GRID = 2.0**-24
 _CHUNK_ELEMENTS = 1 << 16  # 512 KiB in float64: a chunk stays in the second-level cache
 
@@ -34,11 +33,6 @@ def check_fits(
     """Check that there is memory for canonical rows and for the filter's copy of them.
 
     Each of `n_local` ranks on this machine needs as much; a GPU is that of one rank.
-
-    Raises
-    ------
-    InputError
-        With both figures.
     """
     what = f"k-center on embeddings of {n_rows:,} x {n_dims:,}"
     remedy = "take fewer images, an encoder of fewer features or more memory"
@@ -186,13 +180,6 @@ def check_counts(n_select: int, n_available: int, n_initial: int, seed: int) -> 
         )
     if n_initial > n_select:
         raise InputError(f"n_initial {n_initial} exceeds n_select {n_select}; lower it")
-
-
-def check_precision(precision: str) -> str:
-    """Return a known precision."""
-    if precision not in PRECISIONS:
-        raise InputError(f"precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
-    return precision
 
 
 def check_device(device: str | torch.device) -> torch.device:

@@ -36,11 +36,13 @@ Core-Set Approach", ICLR 2018.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.ranks import ALONE, Ranks
 from zeroshot_al.kcenter.distances import Distances, bfloat16_pays, reference_arithmetic
 from zeroshot_al.kcenter.input import (
@@ -50,12 +52,29 @@ from zeroshot_al.kcenter.input import (
     check_embeddings,
     check_fits,
     check_indices,
-    check_precision,
 )
-from zeroshot_al.kcenter.result import KCenterOrder
 from zeroshot_al.kcenter.search import Search
 
+PRECISIONS = ("auto", "float32", "bf16")
 BFLOAT16_DIMS = 256  # below, the product is too small a part of the time to pay for the copy
+
+
+@dataclass(frozen=True, eq=False)
+class KCenterOrder:
+    """The picks in order, and how far each was from everything before it.
+
+    Attributes
+    ----------
+    order : ndarray of shape (n_select,), int64
+        Indices into the pool; the first k are the selection for a budget of k.
+    radius : ndarray of shape (n_select,), float64
+        L2 distance of each pick to its nearest earlier centre, in [0, 2]; infinite for the very
+        first centre. From the first pick that was not a start point on it never increases, and it
+        is then the covering radius of all the centres before the pick.
+    """
+
+    order: np.ndarray
+    radius: np.ndarray
 
 
 def kcenter_order(
@@ -132,7 +151,8 @@ def kcenter_order(
     where = check_device(device)
     initial = check_indices("initial_indices", initial_indices, n_samples)
     check_counts(n_select, n_samples - len(initial), 1 if len(initial) else n_initial, seed)
-    check_precision(precision)
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
     bfloat16 = precision == "bf16" or (
         precision == "auto" and n_dims >= BFLOAT16_DIMS and bfloat16_pays(where)
     )

@@ -16,12 +16,7 @@ from zeroshot_al.kcenter import kcenter_order
 class CoresetChain:
     """Rounds of training, embedding the pool by the model and extending by k-center.
 
-    Parameters
-    ----------
-    budgets : tuple of int
-        Increasing; the first batch is the random baseline's of the same seed.
-    seed, params, pool_dir
-        As for `Training`.
+    The budgets increase; the first batch is the random baseline's of the same seed.
 
     References
     ----------
@@ -49,10 +44,7 @@ class CoresetChain:
     ) -> tuple[list[int], list[float]]:
         """Run the chain, or continue it at the round that was interrupted.
 
-        Parameters
-        ----------
-        checkpoint_dir, on_step, ranks
-            As for `train_classifier`.
+        Arguments as of `train_classifier`.
 
         Returns
         -------

@@ -64,12 +64,7 @@ def available_memory(root: str | Path = "/") -> int:
     """Return how many more bytes this process may use.
 
     The least of what the machine has, of the process's own limit (`ulimit -v`), and of what the
-    control groups allow, versions 1 and 2 (a container, a batch scheduler).
-
-    Parameters
-    ----------
-    root : path
-        Where /proc and /sys are, of the control groups.
+    control groups under `root` allow, versions 1 and 2 (a container, a batch scheduler).
 
     References
     ----------

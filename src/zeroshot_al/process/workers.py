@@ -27,11 +27,7 @@ def worker_pool(
 ) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool of worker processes, which end in the middle of their work if the block fails.
 
-    Parameters
-    ----------
-    n_workers
-    initializer, arguments
-        Called in each worker as it starts.
+    Each calls ``initializer(*arguments)`` as it starts.
     """
     with ProcessPoolExecutor(n_workers, CONTEXT, _start, (initializer, arguments)) as pool:
         try:

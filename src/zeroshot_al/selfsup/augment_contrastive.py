@@ -25,8 +25,6 @@ def contrastive_views(
     ----------
     images
         uint8 (n, h, w, 3), on any device.
-    params
-        See `ViewParams`.
     generator
         On the CPU.
     rows

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path
-from zeroshot_al.engine.cifar_resnet import cifar_resnet
+from zeroshot_al.engine.cifar_resnet import BLOCKS, cifar_resnet
 from zeroshot_al.engine.wide_resnet import WideResNet
 from zeroshot_al.selfsup.augment_contrastive import standardize
 
 READY_MADE = "embeddings.npy"
 """In the pool's directory: embeddings that somebody brought along, rows as in the pool."""
 
-RESNETS = ("resnet-9", "resnet-18", "resnet-34", "resnet-50")
+RESNETS = (*BLOCKS, "resnet-50")
 
 
 @dataclass(frozen=True)
@@ -80,23 +80,12 @@ def wide_resnet_depth(name: str) -> int | None:
 class Encoder(nn.Module):
     """A ResNet without its last layer: 3x3 stem, no max-pool, global average pooling.
 
-    Parameters
-    ----------
-    params
-        Name and width. Of the ResNets, `width` multiplies the 64 channels of the first stage; of
-        wide-resnet-DEPTH, with a depth of 6n + 4, it is the widening factor.
+    `cifar_resnet` or `WideResNet`, which say what name and width mean, and where they are from.
 
     Raises
     ------
     InputError
         If a Wide ResNet's depth is not 6n + 4.
-
-    References
-    ----------
-    He et al., "Deep Residual Learning for Image Recognition", 2016, table 1 (resnet-18, -34, -50);
-    resnet-9 has one block a stage. Zagoruyko and Komodakis, "Wide Residual Networks",
-    2016, table 1 (wide-resnet-DEPTH). The stem: Chen et al., "A Simple Framework for Contrastive
-    Learning" (SimCLR), 2020, appendix B.9.
     """
 
     def __init__(self, params: EncoderParams) -> None:

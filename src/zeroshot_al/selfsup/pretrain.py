@@ -123,8 +123,6 @@ def pretrain(
         A `ContrastiveMethod`.
     images
         uint8 (n, h, w, 3), without labels; may be a memory map.
-    params
-        See `PretrainParams`.
     checkpoint_dir
         Of this training alone; an interrupted training continues from it, on any number of ranks.
     ranks

@@ -97,10 +97,7 @@ def draw_crops(
 ) -> Tensor:
     """Draw boxes as RandomResizedCrop.get_params does: the first of ten tries that fits.
 
-    Returns
-    -------
-    Tensor
-        int64 (n, 4): top, left, height, width in pixels.
+    Returns int64 (n, 4): top, left, height, width in pixels.
     """
     area = torch.empty(n, _CROP_TRIES).uniform_(min_area, 1.0, generator=generator)
     area *= height * width

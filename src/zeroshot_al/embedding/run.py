@@ -1,0 +1,71 @@
+"""The embeddings of a pool by each encoder that there is: what stage embed does first."""
+
+import logging
+from contextlib import nullcontext
+from pathlib import Path
+
+from torch import nn
+
+from zeroshot_al.base.errors import InputError
+from zeroshot_al.base.files import atomic_path, read_npy, write_npy
+from zeroshot_al.base.pool import load_pool
+from zeroshot_al.base.ranks import Ranks
+from zeroshot_al.embedding.existing_model import load_existing_model
+from zeroshot_al.embedding.features import write_features
+from zeroshot_al.embedding.onnx_model import OnnxParams
+from zeroshot_al.engine.runtime import pick_device
+from zeroshot_al.selfsup.encoders import READY_MADE, EncoderParams, load_encoder
+
+EXISTING = "pretrained"
+"""The method of an existing model, and of embeddings that were brought along."""
+
+
+def write_embeddings(
+    params: EncoderParams,
+    onnx: OnnxParams,
+    pool_dir: str,
+    models_dir: str,
+    directory: Path,
+    ranks: Ranks,
+) -> None:
+    """Write each method's float32 (n, n_dims) embeddings of all images of the pool.
+
+    The first of the ranks writes the files.
+    """
+    ready_made = Path(pool_dir, READY_MADE)
+    if ready_made.exists():
+        if ranks.is_first:
+            write_npy(directory / f"{EXISTING}.npy", read_npy(ready_made, memory_map=True))
+        return
+    images = load_pool(pool_dir).images
+    for method, encoder in load_encoders(params, onnx, models_dir).items():
+        path = directory / f"{method}.npy"
+        with atomic_path(path) if ranks.is_first else nullcontext(path) as temporary:
+            write_features(temporary, encoder, images, pick_device(), ranks)
+
+
+def load_encoders(params: EncoderParams, onnx: OnnxParams, models_dir: str) -> dict[str, nn.Module]:
+    """Return the existing model and the encoders that were trained, by method.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    encoders: dict[str, nn.Module] = {}
+    if params.weights is not None:
+        try:
+            encoders[EXISTING] = load_existing_model(params.weights, onnx)
+        except InputError as error:
+            if params.alone:
+                raise
+            logging.warning("%s; going on without this model", error)
+    if not params.replaces_pretraining:
+        for file in sorted(Path(models_dir).glob("*/*.safetensors")):
+            encoders[file.stem] = load_encoder(file, params)
+    if not encoders:
+        raise InputError(
+            f"{models_dir} holds no encoder; set active of a method to true in params.yaml and run "
+            "its pretraining, or set encoder.weights"
+        )
+    return encoders
