@@ -154,7 +154,9 @@ def test_the_rule_says_whose_picks_and_reasons_these_are(workspace):
         assert rows[rank]["nearest_earlier"] == rows[gaps.argmin()]["id"]
     page = read("gallery.html")
     assert "SimCLR + hedged coverage" in page
-    assert "<span>representative " in page.replace("\n", "")
+    # Of the others the thumbnail shows the number alone.
+    assert "<span>far " in page.replace("\n", "")
+    assert "<span>representative" not in page.replace("\n", "")
 
 
 def test_one_order_is_taken_whatever_the_method_is(workspace):
