@@ -13,7 +13,7 @@ from hostile import SIDE, make_hostile_folder, photo
 from zeroshot_al.base.files import read_csv, write_npy
 from zeroshot_al.base.pool import load_pool
 from zeroshot_al.kcenter import kcenter_order
-from zeroshot_al.sources.decode import decode_image
+from zeroshot_al.sources.decode import decode
 from zeroshot_al.sources.load import load_source
 from zeroshot_al.sources.params import DataParams
 
@@ -70,7 +70,7 @@ def test_every_other_image_is_in_the_pool_once(hostile):
     assert set(pool.ids) == kept
     assert (pool.n_train, pool.is_labelled, pool.classes) == (len(kept), False, ())
     for name, image in zip(pool.ids, pool.images, strict=True):
-        assert np.array_equal(image, decode_image(root / name, 16)), name
+        assert np.array_equal(image, decode(root / name, 16).pixels), name
     _, *rows = rows_of(project, "duplicates.csv")
     assert {(a, b) for a, b, kind, _ in rows if kind == "exact"} == set(copies.items())
     assert all(distance == "0" for _, _, kind, distance in rows if kind == "exact")

@@ -5,7 +5,7 @@ from PIL import Image
 
 from refusals import refusal
 from zeroshot_al.labels.labelled_folder import read_labelled_folder
-from zeroshot_al.sources.decode import decode_image
+from zeroshot_al.sources.decode import decode
 
 
 def make(root, name, seed):
@@ -23,14 +23,14 @@ def test_images_come_as_the_pool_s_do_and_what_cannot_is_reported(tmp_path):
     (root / "dog/0.jpg").write_bytes(b"")
     make(tmp_path, "outside/cow/3.png", 9)
     (root / "cow").symlink_to(tmp_path / "outside/cow")
-    pool = np.stack([decode_image(root / "cat/2.png", 8), np.zeros((8, 8, 3), np.uint8)])
+    pool = np.stack([decode(root / "cat/2.png", 8).pixels, np.zeros((8, 8, 3), np.uint8)])
     labels, problems = read_labelled_folder(root, pool, 8, out)
     assert list(labels.items()) == [
         ("cat /3.png", "cat"),
         ("cat/1.png", "cat"),
         ("dog/deep/1.png", "dog"),
     ]
-    expected = [decode_image(root / name, 8) for name in labels]
+    expected = [decode(root / name, 8).pixels for name in labels]
     assert np.array_equal(np.load(out), expected)
     assert [(p.id, p.problem, p.detail) for p in problems] == [
         ("cat/2.png", "test image", "equal to an image of the pool"),

@@ -12,7 +12,7 @@ from PIL import Image
 from hostile import photo, png_chunk
 from tiffs import tiff
 from unit.test_sources_decode import saved, why_not
-from zeroshot_al.sources.decode import RejectedError, decode_image, upright_size_px
+from zeroshot_al.sources.decode import RejectedError, decode, upright_size_px
 
 
 def test_random_damage_gives_pixels_or_a_reason(tmp_path):
@@ -27,7 +27,7 @@ def test_random_damage_gives_pixels_or_a_reason(tmp_path):
                 content[place] = draw.integers(256)
             path.write_bytes(content)
             try:
-                assert decode_image(path, 16).shape == (16, 16, 3)
+                assert decode(path, 16).pixels.shape == (16, 16, 3)
             except RejectedError as error:
                 assert str(error)
                 n_rejected += 1
@@ -45,7 +45,7 @@ def test_packed_text_and_profiles_do_not_unfold(tmp_path, name, start):
     (tmp_path / "a.png").write_bytes(whole[:33] + png_chunk(name, bomb) * 10 + whole[33:])
     start_s = time.process_time()
     try:
-        assert np.array_equal(decode_image(tmp_path / "a.png", None), photo(6))
+        assert np.array_equal(decode(tmp_path / "a.png", None).pixels, photo(6))
     except RejectedError as error:
         assert "damaged or truncated (" in str(error)
     # Unpacking one of them takes 0.3 s and 256 MiB.
@@ -76,7 +76,7 @@ def test_odd_tiff_tags_give_pixels_or_a_reason(tmp_path, change):
     path = tmp_path / "a.tif"
     path.write_bytes(tiff(np.zeros((8, 8), np.uint8), [change] if change else []))
     try:
-        assert decode_image(path, 8).shape == (8, 8, 3)
+        assert decode(path, 8).pixels.shape == (8, 8, 3)
         assert upright_size_px(path) == (8, 8)
     except RejectedError as error:
         assert change
@@ -94,7 +94,7 @@ def test_an_orientation_that_is_none_turns_nothing(tmp_path, kind, count, value)
     pixels = photo(9, 12, 20)
     exif = b"Exif\0\0II*\0" + struct.pack("<IHHHII", 8, 1, 0x0112, kind, count, value) + bytes(4)
     path = saved(tmp_path / "a.png", Image.fromarray(pixels), exif=exif)
-    assert np.array_equal(decode_image(path, None), pixels)
+    assert np.array_equal(decode(path, None).pixels, pixels)
     assert upright_size_px(path) == (20, 12)
 
 
@@ -125,4 +125,4 @@ def test_pipes_devices_and_folders_are_not_waited_for(tmp_path):
     (tmp_path / "x.jpg").mkdir()
     for name in ("pipe.png", "x.jpg", "missing.png", "/dev/zero", "/dev/tty", "/dev/stdin"):
         with pytest.raises(RejectedError, match=r"not a regular file|cannot be opened|empty"):
-            decode_image(tmp_path / name, 8)
+            decode(tmp_path / name, 8)

@@ -17,7 +17,7 @@ from hostile import photo
 from processes import eventually, is_running
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources import decoders, ingest
-from zeroshot_al.sources.decode import decode, decode_image
+from zeroshot_al.sources.decode import decode
 from zeroshot_al.sources.ingest import RequiredShape, decode_files
 from zeroshot_al.sources.npy_rows import create_npy, keep_rows
 
@@ -50,7 +50,7 @@ def test_rows_are_the_images_however_many_work(paths, tmp_path, monkeypatch, n_w
             assert not found.digests[i].any()
         else:
             assert found.digests[i].tobytes() == hashlib.sha256(images[i]).digest()
-            assert np.array_equal(images[i], decode_image(path, 16))
+            assert np.array_equal(images[i], decode(path, 16).pixels)
     assert found.reasons == {5: "the file is empty"}
     assert found.good.tolist() == [*range(5), *range(6, 40)]
     assert multiprocessing.active_children() == []

@@ -10,7 +10,7 @@ from PIL import Image
 from hostile import photo, png_chunk
 from tiffs import tiff
 from unit.test_sources_decode import saved, why_not, written
-from zeroshot_al.sources.decode import decode_image
+from zeroshot_al.sources.decode import decode
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_samples_of_any_depth_use_the_range_that_they_have(
             "a TIFF of 32-bit unsigned samples, 1 a pixel, is not read"
         )
         return
-    found = decode_image(written(tmp_path, content), None)
+    found = decode(written(tmp_path, content), None).pixels
     expected = (ramp.astype(float) - low) * 255 / (float(high) - low)
     assert np.abs(found[..., 0] - expected).max() <= 1
     assert (found == found[..., :1]).all()
@@ -54,23 +54,23 @@ def test_a_few_hot_pixels_do_not_hide_the_rest(tmp_path, suffix):
     dim = photo(0, 96, 96)[..., 0].astype(np.uint16)
     hot = dim.copy()
     hot[5, [3, 30, 70]] = 65535
-    found = decode_image(saved(tmp_path / f"a.{suffix}", Image.fromarray(hot)), None)
+    found = decode(saved(tmp_path / f"a.{suffix}", Image.fromarray(hot)), None).pixels
     assert found[..., 0].std() > 0.9 * dim.std()
 
 
 def test_a_nearly_flat_image_shows_what_is_not_flat(tmp_path):
     for value in (0.2, 7.5):
         flat = np.full((64, 64), value, np.float32)
-        assert (decode_image(saved(tmp_path / "a.tif", Image.fromarray(flat)), None) == 0).all()
+        assert (decode(saved(tmp_path / "a.tif", Image.fromarray(flat)), None).pixels == 0).all()
         flat[9, 9] += 0.1
-        found = decode_image(saved(tmp_path / "a.tif", Image.fromarray(flat)), None)
+        found = decode(saved(tmp_path / "a.tif", Image.fromarray(flat)), None).pixels
         assert found[9, 9].tolist() == [255, 255, 255]
         assert found.sum() == 3 * 255
 
 
 def test_a_large_image_s_range_is_told_by_a_part_of_it(tmp_path):
     ramp = np.repeat(np.linspace(100, 4000, 1500).astype(np.uint16)[None], 1500, axis=0)
-    found = decode_image(saved(tmp_path / "a.png", Image.fromarray(ramp)), None)
+    found = decode(saved(tmp_path / "a.png", Image.fromarray(ramp)), None).pixels
     assert np.abs(found[0, :, 0] - (ramp[0] - 100.0) * 255 / 3900).max() <= 1.5
 
 
@@ -99,7 +99,7 @@ def png_of_16_bits(samples):
     ],
 )
 def test_both_bytes_of_colours_are_read(tmp_path, content):
-    found = decode_image(written(tmp_path, content), None)
+    found = decode(written(tmp_path, content), None).pixels
     assert np.abs(found - stretched(DIM_COLOURS[..., :3])).max() <= 1
 
 
@@ -111,7 +111,7 @@ def test_alpha_of_16_bits_lies_on_white(tmp_path, n):
     colours = np.broadcast_to(samples[..., :-1], (*samples.shape[:2], 3))
     contents = [png_of_16_bits(samples)] + [tiff(samples, order=order) for order in "<>" if n == 4]
     for content in contents:
-        found = decode_image(written(tmp_path, content), None)
+        found = decode(written(tmp_path, content), None).pixels
         assert (found[:4] == 255).all()
         assert np.abs(found[4:] - stretched(colours)[4:]).max() <= 1
 
@@ -126,7 +126,7 @@ def stretched(samples):
 def test_white_may_be_zero(tmp_path, dtype, compressed):
     ramp = np.arange(256).reshape(16, 16).astype(dtype)
     path = written(tmp_path, tiff(ramp, [(262, 3, 1, 0)], compressed=compressed))
-    assert np.abs(decode_image(path, None)[..., 0] - (255.0 - ramp)).max() <= 1
+    assert np.abs(decode(path, None).pixels[..., 0] - (255.0 - ramp)).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_pixels_without_data_are_black_and_left_out_of_the_range(tmp_path, dtype
     samples = photo(0)[..., 0].astype(dtype) + 100
     expected = stretched(samples)
     samples[:3, :3] = value
-    found = decode_image(written(tmp_path, tiff(samples, no_data=no_data)), None)[..., 0]
+    found = decode(written(tmp_path, tiff(samples, no_data=no_data)), None).pixels[..., 0]
     assert (found[:3, :3] == 0).all()
     assert np.abs(found.astype(int) - expected)[3:].max() <= 2
     samples[:] = value

@@ -42,11 +42,6 @@ class Decoded(NamedTuple):
     was_deep: bool
 
 
-def decode_image(path: str | os.PathLike, size_px: int | None) -> np.ndarray:
-    """Return the pixels of `decode` alone."""
-    return decode(path, size_px).pixels
-
-
 def decode(path: str | os.PathLike, size_px: int | None) -> Decoded:
     """Decode the first frame of a file to RGB, upright, on white, a square of the working size.
 
