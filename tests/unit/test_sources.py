@@ -13,7 +13,12 @@ from PIL import Image
 import download
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.pool import load_pool
-from zeroshot_al.sources.canonical import RawImages, canonical_pool, fingerprint, pixel_digests
+from zeroshot_al.sources.canonical import (
+    RawImages,
+    canonical_pool,
+    images_fingerprint,
+    pixel_digests,
+)
 from zeroshot_al.sources.load import load_source
 from zeroshot_al.sources.params import DataParams
 
@@ -74,7 +79,7 @@ def test_ids_name_the_pixels_and_number_the_equal_ones():
 
 
 def fingerprint_of(raw):
-    return fingerprint(pixel_digests(raw.images), raw.splits, raw.labels)
+    return images_fingerprint(pixel_digests(raw.images), raw.splits, raw.labels)
 
 
 def test_the_fingerprint_sees_a_pixel_and_a_label_and_no_order():

@@ -13,7 +13,12 @@ from archives import NAMES, cifar_archive, images_and_targets, md5, save_as_fold
 from refusals import refusal
 from zeroshot_al.base.pool import save_pool
 from zeroshot_al.sources.archives import read_torchvision
-from zeroshot_al.sources.canonical import RawImages, canonical_pool, fingerprint, pixel_digests
+from zeroshot_al.sources.canonical import (
+    RawImages,
+    canonical_pool,
+    images_fingerprint,
+    pixel_digests,
+)
 from zeroshot_al.sources.cifar import read_cifar
 from zeroshot_al.sources.load import load_source
 from zeroshot_al.sources.params import DataParams
@@ -172,7 +177,7 @@ def test_a_copy_with_a_changed_file_is_refused(copy, change):
 @pytest.mark.parametrize("change", ["pixel", "label"])
 def test_a_copy_with_something_changed_is_told(copy, change):
     pool, out = read_local_copy("tiny", copy, TINY, copy.parent / "a"), copy.parent / "b"
-    true = fingerprint(pixel_digests(pool.images), pool.splits, pool.labels)
+    true = images_fingerprint(pixel_digests(pool.images), pool.splits, pool.labels)
     true = Published("", "", 30, 12, 3, 32, true)
     read_local_copy("tiny", copy, true, out)
     path = next((copy / "train" / "cat").iterdir())

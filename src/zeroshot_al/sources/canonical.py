@@ -91,7 +91,7 @@ def canonical_pool(raw: RawImages) -> Pool:
     return Pool(raw.images, ids, splits, labels)
 
 
-def fingerprint(digests: np.ndarray, splits: Sequence[str], labels: Sequence[str]) -> str:
+def images_fingerprint(digests: np.ndarray, splits: Sequence[str], labels: Sequence[str]) -> str:
     """Hash every image's digest, split and label, in canonical order: sha256, hexadecimal."""
     total = hashlib.sha256()
     for i in canonical_order(digests, splits, labels)[0]:

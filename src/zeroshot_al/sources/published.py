@@ -6,7 +6,7 @@ from pathlib import Path
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.sources.archives import read_torchvision
-from zeroshot_al.sources.canonical import canonical_pool, fingerprint
+from zeroshot_al.sources.canonical import canonical_pool, images_fingerprint
 from zeroshot_al.sources.cifar import CIFAR10, CIFAR100, CifarArchive, read_cifar
 from zeroshot_al.sources.class_folders import list_class_folders, pool_in_place, splits_and_labels
 from zeroshot_al.sources.ingest import RequiredShape, decode_files
@@ -23,7 +23,7 @@ class Published:
     archives : str
         The files that are looked for, relative to the source's folder.
     fingerprint : str, optional
-        `canonical.fingerprint` of the true data.
+        `canonical.images_fingerprint` of the true data.
     """
 
     dataset: str | CifarArchive
@@ -122,7 +122,7 @@ def read_local_copy(
         row, why = min(found.reasons.items())
         raise InputError(f"{directory / names[row]} cannot be read ({why}); {remedy}")
     # An archive needs no such check: its md5 was checked.
-    if expected.fingerprint is not None and expected.fingerprint != fingerprint(
+    if expected.fingerprint is not None and expected.fingerprint != images_fingerprint(
         found.digests, splits, labels
     ):
         raise InputError(
