@@ -43,6 +43,7 @@ from zeroshot_al.engine.checkpoint import Checkpoint
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.methods.moco import Moco, MocoParams
 from zeroshot_al.methods.simclr import Simclr, SimclrParams
+from zeroshot_al.probing.pools import seen_all_after
 from zeroshot_al.selfsup import pretrain as pretraining
 from zeroshot_al.selfsup.encoders import EncoderParams
 
@@ -199,14 +200,8 @@ def few(out: Path) -> None:
                 for order in found
             ]
             accuracies[str(budget)] = [float(head.score(test, test_labels)) for head in heads]
-        seen = [first_with_all_classes(pool, order) for order in found]
+        seen = [seen_all_after(pool.train_labels[order], len(pool.classes)) for order in found]
         write(out, "few_labels", name, {"accuracies": accuracies, "all_classes_after": seen})
-
-
-def first_with_all_classes(pool: Pool, order: np.ndarray) -> int:
-    """Return how many images of an order it takes to see every class."""
-    firsts = np.unique(pool.train_labels[order], return_index=True)[1]
-    return int(firsts.max()) + 1
 
 
 def make_order(name: str, n_select: int) -> tuple[np.ndarray, float]:
