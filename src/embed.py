@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zeroshot_al.base.files import replaced_directory, write_json
 from zeroshot_al.base.params import load_section
-from zeroshot_al.base.pool import load_pool
+from zeroshot_al.base.pool import embedding_files, load_pool
 from zeroshot_al.base.ranks import Ranks
 from zeroshot_al.embedding.probe import EmbedParams, probe_all
 from zeroshot_al.embedding.run import write_embeddings
@@ -27,15 +27,15 @@ def main(ranks: Ranks) -> None:
     """Run the stage on one of the ranks, of which the first writes the files."""
     encoder = load_section("encoder", EncoderParams)
     params = load_section("embed", EmbedParams)
+    pool = load_pool(POOL)
     with replaced_directory(OUT) if ranks.is_first else nullcontext(Path()) as directory:
-        write_embeddings(encoder, params.onnx, POOL, "models", directory, ranks)
+        write_embeddings(encoder, params.onnx, pool.images, POOL, "models", directory, ranks)
     if not ranks.is_first:
         return
-    pool, results = load_pool(POOL), {}
+    results = {}
     # A probe learns from labels and is scored on test images.
     if pool.is_labelled and pool.n_train < len(pool.ids):
-        files = {file.stem: file for file in sorted(Path(OUT).glob("*.npy"))}
-        results = probe_all(files, pool, params)
+        results = probe_all(embedding_files(OUT), pool, params)
     write_json("metrics/linear_eval.json", results)
 
 

@@ -8,12 +8,10 @@ Paper   section 4, algorithm 1
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_npy, replaced_directory
 from zeroshot_al.base.params import load_section
-from zeroshot_al.base.pool import load_pool
+from zeroshot_al.base.pool import embedding_files, load_pool
 from zeroshot_al.base.ranks import Ranks
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.orders import write_order
@@ -35,12 +33,9 @@ def main(ranks: Ranks) -> None:
     ids = pool.train_ids
     # Images labelled already are centres from the start, and not in the order.
     n_select = len(ids) - len(pool.labelled_indices)
-    files = sorted(Path("data/embeddings").glob("*.npy"))
-    if not files:
-        raise InputError("data/embeddings holds no embeddings; run embed")
     # All orders before the first file: bad embeddings of one method leave all files as they were.
     orders = {
-        file.stem: kcenter_order(
+        method: kcenter_order(
             read_npy(file, memory_map=True)[: len(ids)],
             n_select,
             initial_indices=pool.labelled_indices,
@@ -49,7 +44,7 @@ def main(ranks: Ranks) -> None:
             progress=True,
             ranks=ranks,
         )
-        for file in files
+        for method, file in embedding_files("data/embeddings").items()
     }
     if not ranks.is_first:
         return

@@ -12,7 +12,7 @@ from pathlib import Path
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_npy, write_csv, write_json
 from zeroshot_al.base.params import load_section
-from zeroshot_al.base.pool import Pool, load_pool
+from zeroshot_al.base.pool import Pool, embedding_files, load_pool
 from zeroshot_al.embedding.onnx_model import OnnxParams
 from zeroshot_al.embedding.probe import EmbedParams
 from zeroshot_al.embedding.run import load_encoders
@@ -32,9 +32,9 @@ def main() -> None:
     params = load_section("probe", ProbeParams)
     encoder, onnx = load_section("encoder", EncoderParams), load_section("embed", EmbedParams).onnx
     pool = load_pool("data/pool", needs_labels=True)
-    files = {file.stem: str(file) for file in sorted(Path("data/embeddings").glob("*.npy"))}
-    if not files or pool.n_train == len(pool.ids):
-        raise InputError("there are no embeddings or no test images to probe orders on; run embed")
+    files = embedding_files("data/embeddings")
+    if pool.n_train == len(pool.ids):
+        raise InputError("the pool has no test images to probe orders on; give it some")
     features = [read_npy(file, memory_map=True) for file in files.values()]
     code = fingerprint(params, pool.train_labels, pool.test_labels, list(files), *features)
     directory = checkpoint_root() / "probe_curves" / code

@@ -7,12 +7,9 @@ Params  profiles.<profile>.order
 Paper   not in it: beside its k-center
 """
 
-from pathlib import Path
-
-from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_npy, replaced_directory
 from zeroshot_al.base.params import load_section
-from zeroshot_al.base.pool import load_pool
+from zeroshot_al.base.pool import embedding_files, load_pool
 from zeroshot_al.coverage import zero_shot_order
 from zeroshot_al.orders import OrderParams, write_reasoned_order
 from zeroshot_al.process.stage import run_stage
@@ -24,12 +21,9 @@ def main() -> None:
     pool = load_pool("data/pool")
     ids = pool.train_ids
     n_select = min(params.n_select, len(ids) - len(pool.labelled_indices))
-    files = sorted(Path("data/embeddings").glob("*.npy"))
-    if not files:
-        raise InputError("data/embeddings holds no embeddings; run embed")
     # All orders before the first file: bad embeddings of one method leave all files as they were.
     orders = {
-        file.stem: zero_shot_order(
+        method: zero_shot_order(
             read_npy(file, memory_map=True)[: len(ids)],
             n_select,
             # Images labelled already are picks from the start, and not in the order.
@@ -37,7 +31,7 @@ def main() -> None:
             n_targets=min(params.n_targets, len(ids)),
             seed=params.seed,
         )
-        for file in files
+        for method, file in embedding_files("data/embeddings").items()
     }
     with replaced_directory("data/zero_shot_orders") as directory:
         for method, found in orders.items():

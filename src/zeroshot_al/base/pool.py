@@ -207,6 +207,20 @@ def save_pool(pool: Pool, directory: Path) -> None:
         write_csv(directory / "labelled.csv", LABELLED_HEADER, rows)
 
 
+def embedding_files(directory: str | Path) -> dict[str, Path]:
+    """Return the .npy file of a pool's embeddings by each method, those of the active ones.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    files = {file.stem: file for file in sorted(Path(directory).glob("*.npy"))}
+    if not files:
+        raise InputError(f"{directory} holds no embeddings; run embed")
+    return files
+
+
 def check_budgets(budgets: Iterable[int], n_train: int) -> None:
     """Raise an `InputError` for a budget that exceeds the pool of n_train images."""
     for budget in budgets:

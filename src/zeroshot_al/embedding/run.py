@@ -4,11 +4,11 @@ import logging
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path, read_npy, write_npy
-from zeroshot_al.base.pool import load_pool
 from zeroshot_al.base.ranks import Ranks
 from zeroshot_al.embedding.existing_model import load_existing_model
 from zeroshot_al.embedding.features import write_features
@@ -23,12 +23,13 @@ EXISTING = "pretrained"
 def write_embeddings(
     params: EncoderParams,
     onnx: OnnxParams,
+    images: np.ndarray,
     pool_dir: str,
     models_dir: str,
     directory: Path,
     ranks: Ranks,
 ) -> None:
-    """Write each method's float32 (n, n_dims) embeddings of all images of the pool.
+    """Write each method's float32 (n, n_dims) embeddings of the pool's images, or those it brought.
 
     The first of the ranks writes the files.
     """
@@ -37,7 +38,6 @@ def write_embeddings(
         if ranks.is_first:
             write_npy(directory / f"{EXISTING}.npy", read_npy(ready_made, memory_map=True))
         return
-    images = load_pool(pool_dir).images
     for method, encoder in load_encoders(params, onnx, models_dir).items():
         path = directory / f"{method}.npy"
         with atomic_path(path) if ranks.is_first else nullcontext(path) as temporary:

@@ -56,8 +56,11 @@ class ProbeParams:
 
 def draw_sample(n_train: int, params: PoolsParams, rng: np.random.Generator) -> np.ndarray:
     """Draw the images of a resampled pool, int64 pool indices."""
-    n_images = min(params.n_images, int(KEPT * n_train))
-    return rng.permutation(n_train)[:n_images]
+    return rng.permutation(n_train)[: _n_drawn(n_train, params)]
+
+
+def _n_drawn(n_train: int, params: PoolsParams) -> int:
+    return min(params.n_images, int(KEPT * n_train))
 
 
 def draw_tail(labels: np.ndarray, params: PoolsParams, rng: np.random.Generator) -> np.ndarray:
@@ -95,7 +98,7 @@ def coarse_codes(classes: Sequence[str]) -> np.ndarray | None:
 
 def broken_counts(n_train: int, params: PoolsParams) -> tuple[int, int]:
     """Return how many images a pool with broken ones has, and how many broken ones come to them."""
-    n_images = min(params.n_images, int(KEPT * n_train))
+    n_images = _n_drawn(n_train, params)
     n_whole = min(n_images, max(BROKEN_IMAGES, round(BROKEN_PART * n_images)))
     return n_whole, max(1, round(BROKEN_RATE * n_whole))
 

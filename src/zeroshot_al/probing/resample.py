@@ -27,7 +27,6 @@ from zeroshot_al.probing.pools import (
 from zeroshot_al.process.workers import n_cores, worker_pool
 
 KINDS = ("all", "tail", "pool", "broken")
-RULES = ("kcenter", "coverage", "zero_shot")
 FIRST = 100  # picks among which broken images are counted
 
 Tasks = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -55,7 +54,7 @@ def probe_resample(
     kind: str,
     number: int,
     method: str,
-    files: Mapping[str, str],
+    files: Mapping[str, Path],
     broken_file: str | None,
     pool_dir: str,
     params: ProbeParams,
@@ -71,7 +70,7 @@ def probe_resample(
         Of the resample, from 0.
     method : str
         Whose features choose.
-    files : mapping of str to str
+    files : mapping of str to Path
         Files of features by method: of the one that chooses, and of at most one other.
     broken_file : str or None
         Features of the broken images by the one that chooses; None without.
@@ -134,7 +133,7 @@ def _count_broken(
 def _probe(
     kind: str,
     pool: Pool,
-    files: Mapping[str, str],
+    files: Mapping[str, Path],
     method: str,
     number: int,
     params: ProbeParams,
