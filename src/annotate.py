@@ -17,7 +17,7 @@ from zeroshot_al.gallery.page import render_gallery
 from zeroshot_al.kcenter.input import canonical_rows, check_fits
 from zeroshot_al.orders import OrderParams, choose_order
 from zeroshot_al.process.stage import run_stage
-from zeroshot_al.report.methods import METHODS
+from zeroshot_al.report.methods import registered
 from zeroshot_al.sources.image_files import image_files
 from zeroshot_al.sources.left_out import read_left_out
 from zeroshot_al.sources.params import DataParams
@@ -44,9 +44,8 @@ def main() -> None:
     rows = canonical_rows(embeddings[: pool.n_train])
     files = image_files(data, pool.train_ids)
     picks = make_picks(pool, rows, order, chosen.reasons, left_out, params, files)
-    name = f"{method}_zero_shot" if rule == "zero_shot" else method
-    label = next(entry.label for entry in METHODS if entry.name == name)
-    overview = make_overview(label, rule, pool, rows, picks, left_out, params, files)
+    (entry,) = registered([chosen.name])
+    overview = make_overview(entry.label, rule, pool, rows, picks, left_out, params, files)
     written = files is None and params.write_images
     with replaced_directory("data/annotate") as directory:
         write_exports(

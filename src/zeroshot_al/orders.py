@@ -45,6 +45,8 @@ class ChosenOrder:
     ----------
     method : str
         Of the encoder.
+    name : str
+        Of the order, as reports know it.
     path : Path
     picks : list of int, length n_ordered
         Pool indices by rank.
@@ -53,6 +55,7 @@ class ChosenOrder:
     """
 
     method: str
+    name: str
     path: Path
     picks: list[int]
     reasons: list[str]
@@ -62,21 +65,28 @@ def write_order(
     path: str | Path, order: Iterable[int], radius: Iterable[float], pool_ids: Sequence[str]
 ) -> None:
     """Write a k-center order: the pool index, id and radius of each pick."""
-    picks = zip(_numbers(order), _numbers(radius), strict=True)
-    rows = (
-        (rank, index, pool_ids[index], f"{distance:.9g}")
-        for rank, (index, distance) in enumerate(picks)
+    _write_picks(
+        path, HEADER, order, (f"{distance:.9g}" for distance in _numbers(radius)), pool_ids
     )
-    write_csv(path, HEADER, rows)
 
 
 def write_reasoned_order(
     path: str | Path, order: Iterable[int], reasons: Iterable[str], pool_ids: Sequence[str]
 ) -> None:
     """Write a recommended order: the pool index and id of each pick, and why it was made."""
-    picks = zip(_numbers(order), reasons, strict=True)
-    rows = ((rank, index, pool_ids[index], reason) for rank, (index, reason) in enumerate(picks))
-    write_csv(path, REASON_HEADER, rows)
+    _write_picks(path, REASON_HEADER, order, reasons, pool_ids)
+
+
+def _write_picks(
+    path: str | Path,
+    header: Sequence[str],
+    order: Iterable[int],
+    column: Iterable[str],
+    pool_ids: Sequence[str],
+) -> None:
+    picks = zip(_numbers(order), column, strict=True)
+    rows = ((rank, index, pool_ids[index], text) for rank, (index, text) in enumerate(picks))
+    write_csv(path, header, rows)
 
 
 def write_seeded_orders(
@@ -161,6 +171,10 @@ def _order_files(directory: str | Path, rule: Rule) -> dict[str, Path]:
     return files
 
 
+def _name(rule: Rule, method: str) -> str:
+    return method if rule == "kcenter" else f"{method}_{rule}"
+
+
 def _choose(
     method: str | None, directory: str | Path, files: Mapping[str, Path]
 ) -> tuple[str, Path]:
@@ -207,7 +221,7 @@ def read_orders(
         for name, path in _order_files(kcenter, "kcenter").items()
     }
     chosen, path = _choose(method, zero_shot, _order_files(zero_shot, "zero_shot"))
-    return found | {f"{chosen}_zero_shot": (path, _read_order(path, "zero_shot", pool_ids)[0])}
+    return found | {_name("zero_shot", chosen): (path, _read_order(path, "zero_shot", pool_ids)[0])}
 
 
 def choose_order(
@@ -230,4 +244,4 @@ def choose_order(
     picks, column = _read_order(path, rule, pool_ids)
     if rule == "kcenter":
         column = ["far" if math.isfinite(float(radius)) else "start" for radius in column]
-    return ChosenOrder(chosen, path, picks, column)
+    return ChosenOrder(chosen, _name(rule, chosen), path, picks, column)
