@@ -19,6 +19,7 @@ TWO_WORKERS := -n 2 --dist loadfile
 override ROOT := $(value ROOT)
 override LABELS := $(value LABELS)
 override BUDGET := $(value BUDGET)
+override ENCODER := $(value ENCODER)
 
 define newline
 
@@ -42,16 +43,21 @@ demo: .venv/installed  ## the whole pipeline on scikit-learn's digits, minutes, 
 # Forced, because DVC does not watch what lies outside of the project.
 FORCED := dvc exp run --force --single-item
 
-annotate: .venv/installed  ## which BUDGET of the images in ROOT to label first
+annotate: .venv/installed  ## which BUDGET of the images in ROOT to label next
 	$(FORCED) -S profile=folder \
 	    -S budget=$(or $(call number,$(BUDGET)),$(error BUDGET must be a number, such as 500)) \
-	    -S $(call path,profiles.folder.data.root,ROOT) $(SET) download
+	    -S $(call path,profiles.folder.data.root,ROOT) \
+	    $(if $(LABELS),-S $(call path,profiles.folder.labels.file,LABELS)) \
+	    $(if $(ENCODER),-S $(call path,profiles.folder.encoder.weights,ENCODER)) $(SET) \
+	    download labels
+	python scripts/close_batch.py
 	dvc exp run annotate
 	@echo "Look at data/annotate/gallery.html; it says how to import the picks into a labelling tool."
 
-train: .venv/installed  ## a classifier on the labels of those images, in the file LABELS
+train: .venv/installed  ## a model on the labels that came back, in the file LABELS
 	$(FORCED) -S $(call path,profiles.folder.labels.file,LABELS) $(SET) labels
-	dvc exp run "train_budget@$$(sed -n 's/^budget: //p' params.yaml)"
+	python scripts/close_batch.py
+	@! grep -q '^  predict:' dvc.yaml || dvc exp run predict
 
 test: .venv/installed-dev lint  ## all tests, on 2 cores in minutes
 	pytest -m "not slow and not torture" $(TWO_WORKERS)

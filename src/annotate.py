@@ -1,6 +1,7 @@
-"""Write the first `budget` picks for annotation tools, and a gallery to look at them.
+"""Write the next `budget` picks for annotation tools, and a gallery to look at them.
 
-Reads   data/pool/, data/embeddings/, data/zero_shot_orders/ or, by `rule`, data/orders/
+Reads   data/pool/, data/embeddings/, data/zero_shot_orders/ or, by `rule`, data/orders/;
+        data/labels/labelled.csv and batches/, what is no pick any more
 Writes  data/annotate/ (order.csv, list.txt, label_studio.json, manifest.jsonl for CVAT,
         fiftyone.json, gallery.html; images/ if the pool's images have no files of their own)
 Params  budget, rule, profiles.<profile>.{annotate, data, order}
@@ -18,6 +19,7 @@ from zeroshot_al.kcenter.input import canonical_rows, check_fits
 from zeroshot_al.orders import OrderParams, choose_order
 from zeroshot_al.process.stage import run_stage
 from zeroshot_al.report.methods import registered
+from zeroshot_al.rounds import known_indices, next_batch
 from zeroshot_al.sources.image_files import image_files
 from zeroshot_al.sources.left_out import read_left_out
 from zeroshot_al.sources.params import DataParams
@@ -33,19 +35,23 @@ def main() -> None:
     left_out = read_left_out("data/pool")
     method = load_section("order", OrderParams).method
     chosen = choose_order(rule, method, "data/zero_shot_orders", "data/orders", pool.train_ids)
-    method, order = chosen.method, chosen.picks[:budget]
-    if budget > len(order):
+    known = known_indices(pool, "data/labels", "batches")
+    n_left = len(set(chosen.picks) - set(known.tolist()))
+    if budget > n_left:
         raise InputError(
-            f"budget {budget} exceeds the {len(order)} picks of {chosen.path}; lower it in "
+            f"budget {budget} exceeds the {n_left} picks left of {chosen.path}; lower it in "
             f"params.yaml, or make the order longer (order.n_select, {rule}_order)"
         )
+    share = 0.0 if pool.is_labelled else params.random_share
+    order, reasons = next_batch(chosen, known, pool.n_train, budget, share, params.seed)
+    method = chosen.method
     embeddings = read_npy(f"data/embeddings/{method}.npy", memory_map=True)
     check_fits(*embeddings.shape)
     rows = canonical_rows(embeddings[: pool.n_train])
     files = image_files(data, pool.train_ids)
-    picks = make_picks(pool, rows, order, chosen.reasons, left_out, params, files)
+    picks = make_picks(pool, rows, order, reasons, known, left_out, params, files)
     (entry,) = registered([chosen.name])
-    overview = make_overview(entry.label, rule, pool, rows, picks, left_out, params, files)
+    overview = make_overview(entry.label, rule, pool, rows, picks, known, left_out, params, files)
     written = files is None and params.write_images
     with replaced_directory("data/annotate") as directory:
         write_exports(

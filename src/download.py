@@ -2,7 +2,7 @@
 
 Reads   the source: torchvision's archive, a local copy, scikit-learn, or the user's own images
 Writes  data/pool/ (images.npy, index.csv; of the user's images also rejected.csv, of unlabelled
-        ones duplicates.csv and labelled.csv, of ready-made embeddings also embeddings.npy)
+        ones duplicates.csv, of ready-made embeddings also embeddings.npy)
 Params  profiles.<profile>.data; the budget is only compared with the pool, before hours are spent
 Paper   section 5.1, data sets
 
@@ -27,7 +27,7 @@ def main() -> None:
     raw_dir = os.environ.get("ZEROSHOT_AL_DATA") or "data/raw"
     with replaced_directory("data/pool") as directory:
         pool = load_source(params, raw_dir, directory)
-        check_budgets([budget], pool.n_train - len(pool.labelled_indices))
+        check_budgets([budget], pool.n_train)
         save_pool(pool, directory)
 
 

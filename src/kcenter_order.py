@@ -1,6 +1,6 @@
 """Order the whole pool by greedy k-center on each method's embeddings, once.
 
-Reads   data/embeddings/, data/pool/index.csv, data/pool/labelled.csv where there is one
+Reads   data/embeddings/, data/pool/
 Writes  data/orders/<method>.csv (rank, index, id, radius); any prefix is the selection for that
         budget
 Params  profiles.<profile>.kcenter
@@ -31,14 +31,11 @@ def main(ranks: Ranks) -> None:
     params = load_section("kcenter", KcenterParams)
     pool = load_pool("data/pool")
     ids = pool.train_ids
-    # Images labelled already are centres from the start, and not in the order.
-    n_select = len(ids) - len(pool.labelled_indices)
     # All orders before the first file: bad embeddings of one method leave all files as they were.
     orders = {
         method: kcenter_order(
             read_npy(file, memory_map=True)[: len(ids)],
-            n_select,
-            initial_indices=pool.labelled_indices,
+            len(ids),
             n_initial=params.n_initial,
             seed=params.seed,
             progress=True,

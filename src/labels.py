@@ -1,25 +1,28 @@
-"""Join the labels that annotators made to the pool, and split them into training and test.
+"""Join the labels that annotators made to the pool.
 
-Reads   data/pool/, data/zero_shot_orders/ or, by `rule`, data/orders/; labels.file and
-        labels.test_root, wherever they lie
-Writes  data/labels/ (labels.csv: id, split, label; report.csv: id, problem, detail; summary.json;
-        test_images.npy if there is a test folder); without rows if the pool has labels of its own
-Params  rule, profiles.<profile>.{data, labels, order}
+Reads   data/pool/; labels.file, labels.labelled and labels.test_root, wherever they lie
+Writes  data/labels/ (labels.csv: id, split, label, the split is test for the images of a test
+        folder alone, whose pixels are test_images.npy; labelled.csv: ids of the pool that need no
+        label any more; report.csv: id, problem, detail); no rows if the pool has labels of its
+        own, or none were made yet
+Params  profiles.<profile>.{data, labels}
 Paper   not in it: its pool is labelled beforehand
 """
 
-from pathlib import Path
+import logging
+from collections import Counter
 
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.base.files import replaced_directory, write_csv, write_json
-from zeroshot_al.base.params import Rule, load_experiment, load_section
-from zeroshot_al.base.pool import HEADER, Pool, load_pool
+from zeroshot_al.base.files import replaced_directory, write_csv
+from zeroshot_al.base.params import load_section
+from zeroshot_al.base.pool import HEADER, load_pool
 from zeroshot_al.labels.label_files import read_answers
 from zeroshot_al.labels.label_join import REPORT_HEADER, IdFinder
 from zeroshot_al.labels.labelled_folder import read_labelled_folder
-from zeroshot_al.labels.labelling import LabelsParams, label_pool
-from zeroshot_al.orders import OrderParams, choose_order
+from zeroshot_al.labels.labelling import LabelsParams, find_labelled, label_pool
 from zeroshot_al.process.stage import run_stage
+from zeroshot_al.rounds import LABELLED_HEADER
+from zeroshot_al.sources.id_files import LABELLED, read_ids
 from zeroshot_al.sources.image_files import image_files
 from zeroshot_al.sources.left_out import read_left_out
 from zeroshot_al.sources.params import DataParams
@@ -30,47 +33,36 @@ def main() -> None:
     """Run the stage."""
     params = load_section("labels", LabelsParams)
     data = load_section("data", DataParams)
-    rule, method = load_experiment().rule, load_section("order", OrderParams).method
     pool = load_pool("data/pool")
-    with replaced_directory("data/labels") as directory:
-        directory.mkdir(parents=True)
-        rows, report, summary = join(params, data, rule, method, pool, directory)
-        write_csv(directory / "labels.csv", HEADER, rows)
-        write_table(directory / "report.csv", REPORT_HEADER, report)
-        write_json(directory / "summary.json", summary)
-
-
-def join(
-    params: LabelsParams,
-    data: DataParams,
-    rule: Rule,
-    method: str | None,
-    pool: Pool,
-    directory: Path,
-) -> tuple[list, list, dict]:
-    """Return the rows of both CSVs and the summary; write the test folder's images."""
-    if pool.is_labelled:
-        if params.file is not None or params.test_root is not None:
-            raise InputError(
-                "the pool has labels of its own; set labels.file and test_root to null"
-            )
-        return [], [], {}
-    if params.file is None:
+    if pool.is_labelled and (params.file or params.labelled or params.test_root):
         raise InputError(
-            "the pool has no labels of its own, and labels.file is not set; set it to a CSV of "
-            "id,label or an export of Label Studio"
+            "the pool has labels of its own; set labels.file, labels.labelled and "
+            "labels.test_root to null"
         )
     ids = pool.train_ids
-    chosen = choose_order(rule, method, "data/zero_shot_orders", "data/orders", ids)
-    test, bad_tests = {}, []
-    if params.test_root is not None:
-        test, bad_tests = read_labelled_folder(
-            params.test_root, pool.train_images, data.size_px, directory / "test_images.npy"
-        )
-    answers = read_answers(params.file)
-    finder = IdFinder(ids, read_left_out("data/pool"), image_files(data, ids))
-    order = [ids[index] for index in chosen.picks]
-    return label_pool(answers, ids, finder, order, chosen.method, test, bad_tests, params)
+    labels, test, labelled, report, bad_tests = {}, {}, set(), [], []
+    with replaced_directory("data/labels") as directory:
+        directory.mkdir(parents=True)
+        finder = IdFinder(ids, read_left_out("data/pool"), image_files(data, ids))
+        if params.file is not None:
+            if params.test_root is not None:
+                test, bad_tests = read_labelled_folder(
+                    params.test_root, pool.train_images, data.size_px, directory / "test_images.npy"
+                )
+            answers = read_answers(params.file)
+            labels, report = label_pool(answers, finder, test, bad_tests, params)
+        if params.labelled is not None:
+            names = read_ids(params.labelled, LABELLED)
+            labelled, unknown = find_labelled(names, finder, params.labelled)
+            report += unknown
+        kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(p.problem for p in report).items())
+        logging.info("reported in data/labels/report.csv: %s", kinds or "nothing")
+        rows = [(name, "train", labels[name]) for name in ids if name in labels]
+        rows += [(name, "test", label) for name, label in test.items()]
+        write_csv(directory / "labels.csv", HEADER, rows)
+        known = ((name,) for name in ids if name in labels or name in labelled)
+        write_csv(directory / "labelled.csv", LABELLED_HEADER, known)
+        write_table(directory / "report.csv", REPORT_HEADER, report)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 On disk it is a directory with `images.npy` (uint8, n x h x w x 3) and `index.csv`
 (id, split, label), the train images first: one array, not 50,000 small files. A pool of the user's
-own images has no labels; `labelled.csv` (id) then lists what somebody has labelled elsewhere. A
-source may leave more files there: `rejected.csv`, `duplicates.csv`, `embeddings.npy`.
+own images has no labels. A source may leave more files there: `rejected.csv`, `duplicates.csv`,
+`embeddings.npy`.
 """
 
 import sys
@@ -19,13 +19,12 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_npy, read_rows, write_csv, write_npy
 
 HEADER = ("id", "split", "label")
-LABELLED_HEADER = ("id",)
 SPLITS = ("train", "test")
 
 
 NO_LABELS = (
     "the pool has no labels of its own, and this needs one for every image; give images in class "
-    "folders (data.source class_folders), or labels of the picks to train_budget (labels.file)"
+    "folders (data.source class_folders), or train on labels of some by make train"
 )
 
 
@@ -40,9 +39,6 @@ class Pool:
         May be a read-only memory map.
     ids, splits, labels : sequence of str, n_samples each
         Ids are unique, splits are "train" then "test", labels are class names, or all empty.
-    labelled : sequence of str, optional
-        Ids of train images that are labelled already, wherever their labels are kept; None for a
-        source that knows nothing of the kind.
 
     Raises
     ------
@@ -54,15 +50,14 @@ class Pool:
     ids: Sequence[str]
     splits: Sequence[str]
     labels: Sequence[str]
-    labelled: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         _check(self)
 
     @classmethod
-    def unlabelled(cls, images: np.ndarray, ids: Sequence[str], labelled: Sequence[str]) -> "Pool":
+    def unlabelled(cls, images: np.ndarray, ids: Sequence[str]) -> "Pool":
         """Make a pool of train images alone, whose labels are not known here."""
-        return cls(images, ids, ("train",) * len(ids), ("",) * len(ids), labelled)
+        return cls(images, ids, ("train",) * len(ids), ("",) * len(ids))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -118,12 +113,6 @@ class Pool:
         return self._class_indices[self.n_train :]
 
     @cached_property
-    def labelled_indices(self) -> np.ndarray:
-        """Sorted pool indices of the images labelled already, int64; often empty."""
-        wanted = set(self.labelled or ())
-        return np.array([i for i, name in enumerate(self.ids) if name in wanted], dtype=np.int64)
-
-    @cached_property
     def _class_indices(self) -> np.ndarray:
         if not self.is_labelled:
             raise InputError(NO_LABELS)
@@ -157,9 +146,6 @@ def _check(pool: Pool) -> None:
             f"the image {pool.ids[pool.labels.index('')]!r} has no label and others have; "
             "give a label to all or to none"
         )
-    strangers = set(pool.labelled or ()) - set(pool.ids[:n_train])
-    if strangers:
-        raise InputError(f"the labelled id {min(strangers)!r} is not among the train images")
 
 
 def load_pool(directory: str | Path = "data/pool", *, needs_labels: bool = False) -> Pool:
@@ -173,15 +159,12 @@ def load_pool(directory: str | Path = "data/pool", *, needs_labels: bool = False
     directory = Path(directory)
     images = read_npy(directory / "images.npy", memory_map=True)
     ids, splits, labels = [], [], []
-    labelled = None
     for name, split, label in read_rows(directory / "index.csv", HEADER):
         ids.append(name)
         splits.append(sys.intern(split))  # one string for all that are equal
         labels.append(sys.intern(label))
-    if (directory / "labelled.csv").exists():
-        labelled = tuple(name for (name,) in read_rows(directory / "labelled.csv", LABELLED_HEADER))
     try:
-        pool = Pool(images, tuple(ids), tuple(splits), tuple(labels), labelled=labelled)
+        pool = Pool(images, tuple(ids), tuple(splits), tuple(labels))
     except InputError as error:
         raise InputError(
             f"{directory} is not a complete pool: {error}; run download again"
@@ -202,9 +185,6 @@ def save_pool(pool: Pool, directory: Path) -> None:
         write_npy(directory / "images.npy", np.ascontiguousarray(pool.images))
     rows = zip(pool.ids, pool.splits, pool.labels, strict=True)
     write_csv(directory / "index.csv", HEADER, rows)
-    if pool.labelled is not None:
-        rows = ((pool.ids[index],) for index in pool.labelled_indices)
-        write_csv(directory / "labelled.csv", LABELLED_HEADER, rows)
 
 
 def embedding_files(directory: str | Path) -> dict[str, Path]:

@@ -16,7 +16,6 @@ from tqdm import tqdm
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.base.ranks import ALONE, Ranks
 from zeroshot_al.classifier.classifier import ClassifierParams
-from zeroshot_al.classifier.labelled_pool import PartlyLabelledPool
 from zeroshot_al.classifier.training import OnStep
 from zeroshot_al.engine.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.engine.runtime import pick_device
@@ -41,7 +40,7 @@ class Trainable(Protocol):
 def run_trainings(
     stage: str,
     trainings: Mapping[Hashable, Trainable],
-    pool: Pool | PartlyLabelledPool,
+    pool: Pool,
     description: str,
     ranks: Ranks = ALONE,
 ) -> Iterator[dict]:

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from zeroshot_al.base.files import write_json
-from zeroshot_al.base.pool import Pool
+from zeroshot_al.base.pool import Pool, load_pool
 from zeroshot_al.base.ranks import ALONE, Ranks
 from zeroshot_al.classifier.classifier import Classifier, ClassifierParams, train_classifier
-from zeroshot_al.classifier.labelled_pool import PartlyLabelledPool, load_labelled_pool
 from zeroshot_al.engine.checkpoint import read_saved
 
 OnStep = Callable[[int], object]
@@ -29,7 +28,6 @@ class Training:
     seed: int
     params: ClassifierParams
     pool_dir: str  # a path, because a worker process maps the pool into memory for itself
-    labels_dir: str | None = None  # where the labels are of a pool that has none
 
     @property
     def n_steps(self) -> int:
@@ -47,7 +45,7 @@ class Training:
         if saved := read_saved(finished, ranks):
             on_step(self.n_steps)
             return saved["accuracy"]
-        pool = load_labelled_pool(self.pool_dir, self.labels_dir)
+        pool = load_pool(self.pool_dir)
         classifier = train_on_picks(
             pool, self.picks, self.params, self.seed, checkpoint_dir, on_step, ranks
         )
@@ -58,7 +56,7 @@ class Training:
 
 
 def train_on_picks(
-    pool: Pool | PartlyLabelledPool,
+    pool: Pool,
     picks: tuple[int, ...] | list[int],
     params: ClassifierParams,
     seed: int,

@@ -37,6 +37,8 @@ class AnnotateParams:
 
     Parameters
     ----------
+    random_share : float
+        Part of a batch that is drawn at random, from 0 to 1; none of a pool that has labels.
     write_images : bool
         Write the picks as PNG files if the pool's images have no files of their own.
     n_neighbours : int
@@ -51,6 +53,7 @@ class AnnotateParams:
         Of the random orders, the samples and the map.
     """
 
+    random_share: float
     write_images: bool
     n_neighbours: int
     n_clusters: int
@@ -64,6 +67,7 @@ def make_picks(
     rows: np.ndarray,
     order: Sequence[int],
     reasons: Sequence[str],
+    known: np.ndarray,
     left_out: LeftOut,
     params: AnnotateParams,
     files: ImageFiles | None,
@@ -78,7 +82,9 @@ def make_picks(
     order : sequence of int, length budget
         Pool indices by rank.
     reasons : sequence of str, length budget
-        As `ChosenOrder.reasons`.
+        As of `rounds.next_batch`.
+    known : ndarray of shape (n_known,), int64
+        Pool indices of what is labelled or was given out before.
     files : ImageFiles or None
         The files of the pool's images; None if they have none.
 
@@ -91,8 +97,7 @@ def make_picks(
     copies_of: dict[str, list[str]] = {}
     for copy, kept in left_out.kept_for.items():
         copies_of.setdefault(kept, []).append(copy)
-    labelled = pool.labelled_indices
-    nearest = nearest_earlier(rows, [*labelled, *order], len(labelled))
+    nearest = nearest_earlier(rows, [*known, *order], len(known))
     radii = distances(rows, order, nearest)
     scores = outlier_scores(rows, order, params.n_neighbours, params.seed)
     height, width = pool.images.shape[1:3]

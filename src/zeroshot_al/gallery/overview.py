@@ -29,6 +29,8 @@ class Overview:
     rule : {"zero_shot", "kcenter"}
     pool : Pool
     picks : sequence of Pick, length budget
+    n_known : int
+        Images that are labelled or were given out before.
     left_out : LeftOut
     curve : RadiusCurve
     pool_map : PoolMap
@@ -43,6 +45,7 @@ class Overview:
     rule: Rule
     pool: Pool
     picks: Sequence[Pick]
+    n_known: int
     left_out: LeftOut
     curve: RadiusCurve
     pool_map: PoolMap
@@ -57,6 +60,7 @@ def make_overview(
     pool: Pool,
     rows: np.ndarray,
     picks: Sequence[Pick],
+    known: np.ndarray,
     left_out: LeftOut,
     params: AnnotateParams,
     files: ImageFiles | None,
@@ -73,6 +77,8 @@ def make_overview(
         Canonical rows of the pool's train images.
     picks : sequence of Pick, length budget
         The first of the order.
+    known : ndarray of shape (n_known,), int64
+        Pool indices of what is labelled or was given out before.
     left_out : LeftOut
     params : AnnotateParams
     files : ImageFiles or None
@@ -88,8 +94,9 @@ def make_overview(
         rule=rule,
         pool=pool,
         picks=picks,
+        n_known=len(known),
         left_out=left_out,
-        curve=measure_curve(rows, indices, pool.labelled_indices, params.n_random, params.seed),
+        curve=measure_curve(rows, indices, known, params.n_random, params.seed),
         pool_map=map_pool(rows, indices, params.map_points, params.seed),
         clusters=count_clusters(rows, indices, params.n_clusters, N_TYPICAL, params.seed),
         folder=folder,

@@ -7,6 +7,7 @@ label-studio-sdk 2.1.2 writes them.
 """
 
 import json
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -33,22 +34,38 @@ class Answer(NamedTuple):
     where: str  # place in the file
 
 
-def read_answers(path: str | Path) -> list[Answer]:
+def read_answers(files: str) -> list[Answer]:
     """Read a .json file as an export of Label Studio, any other as CSV.
 
     Parameters
     ----------
-    path : path
+    files : str
+        The file, or several with blanks between them, quoted where they hold blanks themselves.
         A CSV has a column `label` and one of `id`, `path`, `image` and `image_id`. JSON is a list
         of tasks made of our label_studio.json, in either of Label Studio's JSON formats.
 
     Raises
     ------
     InputError
-        If the file cannot be read or is neither.
+        If a file cannot be read or is neither.
     """
-    path = expanded(path)
-    return _from_json(path) if path.suffix.lower() == ".json" else _from_csv(path)
+    paths = _parted(files)
+    answers = []
+    for path in paths:
+        found = _from_json(path) if path.suffix.lower() == ".json" else _from_csv(path)
+        of_which = f" of {path.name}" if len(paths) > 1 else ""
+        answers += [answer._replace(where=answer.where + of_which) for answer in found]
+    return answers
+
+
+def _parted(files: str) -> list[Path]:
+    """Take a text for one path if there is such a file, or else for several."""
+    if not expanded(files).exists():
+        try:
+            return [expanded(path) for path in shlex.split(files)]
+        except ValueError:  # a quote that does not end: no list of paths
+            pass
+    return [expanded(files)]
 
 
 def _from_csv(path: Path) -> list[Answer]:

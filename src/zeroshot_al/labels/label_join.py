@@ -15,8 +15,8 @@ from zeroshot_al.sources.spreadsheet import IdLookup
 REPORT_HEADER = ("id", "problem", "detail")
 # In the order in which they are reported. What is repeated or alike is used all the same.
 UNKNOWN_ID, UNKNOWN_CLASS, CONFLICT = "unknown id", "unknown class", "conflict"
-ALIKE, REPEATED, MISSING, TEST_IMAGE = "similar classes", "repeated", "missing", "test image"
-PROBLEMS = (UNKNOWN_ID, UNKNOWN_CLASS, CONFLICT, ALIKE, REPEATED, MISSING, TEST_IMAGE)
+ALIKE, REPEATED, TEST_IMAGE = "similar classes", "repeated", "test image"
+PROBLEMS = (UNKNOWN_ID, UNKNOWN_CLASS, CONFLICT, ALIKE, REPEATED, TEST_IMAGE)
 
 
 class Problem(NamedTuple):

@@ -11,7 +11,7 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import append_npy, expanded, read_npy
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.sources.duplicates import Duplicate, distinct_rows
-from zeroshot_al.sources.id_files import labelled_ids, read_ids, without_excluded
+from zeroshot_al.sources.id_files import read_ids, without_excluded
 from zeroshot_al.sources.left_out import write_duplicates, write_rejected
 from zeroshot_al.sources.user_files import open_regular
 
@@ -20,16 +20,14 @@ log = logging.getLogger(__name__)
 BLOCK_ROWS = 8192
 
 
-def read_embeddings(
-    path: str | Path, ids_path: str, exclude: str | None, labelled: str | None, directory: Path
-) -> Pool:
+def read_embeddings(path: str | Path, ids_path: str, exclude: str | None, directory: Path) -> Pool:
     """Bring embeddings into canonical order, that of the rows' sha256, each row once.
 
     Parameters
     ----------
     path, ids_path : path
         Floating array of shape (n, n_dims) and the n ids of its rows.
-    exclude, labelled
+    exclude
         As in `DataParams`.
     directory : Path
         Gets `embeddings.npy` (float32, rows as in the pool), `duplicates.csv` and `rejected.csv`.
@@ -46,7 +44,7 @@ def read_embeddings(
         are not as many and distinct.
     """
     rows = _open(expanded(path))
-    ids = read_ids(ids_path, "ids")
+    ids = read_ids(ids_path, "data.ids")
     if len(ids) != len(rows):
         raise InputError(
             f"{ids_path} holds {len(ids)} ids and {path} {len(rows)} rows; "
@@ -65,9 +63,6 @@ def read_embeddings(
     kept_for = {
         ids[copy]: ids[kept] for copy, kept in zip(by_id, first, strict=True) if copy != kept
     }
-    labelled_there = labelled_ids(
-        labelled, [ids[i] for i in order], kept_for, dict.fromkeys(excluded, "it is excluded")
-    )
     directory.mkdir(parents=True, exist_ok=True)
     blocks = (order[start : start + BLOCK_ROWS] for start in range(0, len(order), BLOCK_ROWS))
     shape = (len(order), rows.shape[1])
@@ -78,7 +73,7 @@ def read_embeddings(
     write_rejected(directory, {})
     log.info("%s: %d exact copies dropped, %d excluded", path, len(copies), len(excluded))
     images = np.empty((len(order), 0, 0, 3), np.uint8)
-    return Pool.unlabelled(images, tuple(ids[i] for i in order), labelled_there)
+    return Pool.unlabelled(images, tuple(ids[i] for i in order))
 
 
 def _open(path: Path) -> np.ndarray:

@@ -12,11 +12,13 @@ from zeroshot_al.sources.user_files import read_text
 
 log = logging.getLogger(__name__)
 
+LABELLED = "labels.labelled"
+
 
 def read_ids(path: str | Path, option: str) -> list[str]:
     """Read ids: the column `id` of a .csv or .tsv file, else one a line.
 
-    For `labelled`, of a table that has a column `label`, those that have one.
+    For labels.labelled, of a table that has a column `label`, those that have one.
 
     Parameters
     ----------
@@ -35,9 +37,9 @@ def read_ids(path: str | Path, option: str) -> list[str]:
             if not row["id"]:
                 raise InputError(f"row {number} of {path} has no id; fill it, or remove the row")
         found = [row for row in rows.values() if row.get("label", "some").strip()]
-        return [row["id"] for row in (found if option == "labelled" else rows.values())]
+        return [row["id"] for row in (found if option == LABELLED else rows.values())]
     # Not str.splitlines, which splits at a dozen characters that a file name may hold.
-    lines = (line.removesuffix("\r") for line in read_text(path, f"data.{option}").split("\n"))
+    lines = (line.removesuffix("\r") for line in read_text(path, option).split("\n"))
     return [line for line in lines if line]
 
 
@@ -54,7 +56,7 @@ def read_paths(path: str | Path) -> Candidates:
     """
     path = expanded(path)
     found = Candidates(str(path), str(path.parent))
-    for number, row in _read_rows(path, "path", "root").items():
+    for number, row in _read_rows(path, "path", "data.root").items():
         name = row.get("id", row["path"])
         if not name:
             raise InputError(f"row {number} of {path} has no id; fill its columns")
@@ -74,7 +76,7 @@ def without_excluded(ids: Collection[str], path: str | None) -> set[str]:
     """
     if path is None:
         return set()
-    found, unknown = _look_up(read_ids(path, "exclude"), {name: name for name in ids})
+    found, unknown = _look_up(read_ids(path, "data.exclude"), {name: name for name in ids})
     if unknown and not found:
         raise InputError(
             f"none of the {len(unknown)} excluded ids in {path} is there, the first "
@@ -90,53 +92,6 @@ def without_excluded(ids: Collection[str], path: str | None) -> set[str]:
     return set(found)
 
 
-def labelled_ids(
-    path: str | None, kept: Collection[str], kept_for: Mapping[str, str], gone: Mapping[str, str]
-) -> tuple[str, ...]:
-    """Read the ids labelled already, as ids of the pool.
-
-    Parameters
-    ----------
-    path : str, optional
-        The file that names them.
-    kept : collection of str
-        Ids of the pool.
-    kept_for : mapping of str to str
-        The id that was kept, by that of each dropped copy: the label is the kept one's as well.
-    gone : mapping of str to str
-        Why, by id: rejected and excluded ones. They are left out with a warning.
-
-    Raises
-    ------
-    InputError
-        If an id is unknown, or if nothing is left to order.
-    """
-    if path is None:
-        return ()
-    kept = set(kept)
-    known = {name: name for name in (*gone, *kept)} | dict(kept_for)
-    wanted, unknown = _look_up(read_ids(path, "labelled"), known)
-    if unknown:
-        raise InputError(
-            f"{len(unknown)} of {len(wanted) + len(unknown)} labelled ids in {path} are unknown, "
-            f"the first {unknown[0]!r}; ids are written as in data/pool/index.csv"
-        )
-    missing = [name for name in wanted if name not in kept]
-    if missing:
-        log.warning(
-            "%d labelled ids are not in the pool, the first %r: %s",
-            len(missing),
-            missing[0],
-            gone[missing[0]],
-        )
-    found = tuple(name for name in wanted if name in kept)
-    if len(found) == len(kept):
-        raise InputError(
-            f"all {len(kept)} images are labelled already in {path}; nothing is left to order"
-        )
-    return found
-
-
 def _look_up(names: list[str], known: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Return what the names stand for, once each, and the names that stand for nothing or two."""
     lookup = IdLookup(known)
@@ -146,7 +101,7 @@ def _look_up(names: list[str], known: Mapping[str, str]) -> tuple[list[str], lis
 
 
 def _read_rows(path: Path, column: str, option: str) -> dict[int, dict[str, str]]:
-    names, rows = read_table(path, f"data.{option}")
+    names, rows = read_table(path, option)
     if column not in names:
         raise InputError(f"{path} has no column {column!r}; its first line must name it")
     return rows

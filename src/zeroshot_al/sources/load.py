@@ -28,7 +28,6 @@ ROOTS = {
 OPTIONS = {
     "size_px": ("folder", "csv", "class_folders"),
     "ids": ("embeddings",),
-    "labelled": ("folder", "csv", "embeddings"),
     "exclude": ("folder", "csv", "embeddings"),
 }
 
@@ -54,11 +53,9 @@ def load_source(params: DataParams, raw_dir: str | Path, directory: str | Path) 
     source, directory = params.source, Path(directory)
     if source in ("folder", "csv"):
         candidates = (list_folder if source == "folder" else read_paths)(params.root)
-        pool = read_own_images(
-            candidates, params.size_px, params.exclude, params.labelled, directory
-        )
+        pool = read_own_images(candidates, params.size_px, params.exclude, directory)
     elif source == "embeddings":
-        pool = read_embeddings(params.root, params.ids, params.exclude, params.labelled, directory)
+        pool = read_embeddings(params.root, params.ids, params.exclude, directory)
     elif source == "class_folders":
         pool = read_class_folders(params.root, params.size_px, directory)
     elif source == "digits":
@@ -67,14 +64,13 @@ def load_source(params: DataParams, raw_dir: str | Path, directory: str | Path) 
         pool = load_published(source, raw_dir, directory)
     height, width = pool.images.shape[1:3]
     log.info(
-        "%s: %d train and %d test images of %d x %d pixels, %d classes, %d labelled already",
+        "%s: %d train and %d test images of %d x %d pixels, %d classes",
         source,
         pool.n_train,
         len(pool.images) - pool.n_train,
         width,
         height,
         len(pool.classes),
-        len(pool.labelled_indices),
     )
     return pool
 

@@ -8,7 +8,7 @@ from zeroshot_al.base.files import read_npy
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.sources.duplicates import Duplicate, Signatures, distinct_rows, near_duplicates
 from zeroshot_al.sources.folder import Candidates
-from zeroshot_al.sources.id_files import labelled_ids, without_excluded
+from zeroshot_al.sources.id_files import without_excluded
 from zeroshot_al.sources.ingest import exact_keys
 from zeroshot_al.sources.left_out import write_duplicates
 from zeroshot_al.sources.npy_rows import keep_rows
@@ -18,11 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def read_own_images(
-    candidates: Candidates,
-    size_px: int | None,
-    exclude: str | None,
-    labelled: str | None,
-    directory: Path,
+    candidates: Candidates, size_px: int | None, exclude: str | None, directory: Path
 ) -> Pool:
     """Decode the candidates into `directory`, once each, in canonical order.
 
@@ -30,7 +26,7 @@ def read_own_images(
     ----------
     candidates : Candidates
         From `list_folder` or `read_paths`.
-    size_px, exclude, labelled
+    size_px, exclude
         As in `DataParams`.
     directory : Path
         Gets `images.npy`, `rejected.csv` and `duplicates.csv`.
@@ -55,7 +51,7 @@ def read_own_images(
         raise InputError(
             f"{where} holds no image ({others}); images are .jpg, .png, .webp, .bmp, .tif, .gif"
         )
-    found, rejected = decode_candidates(candidates, ids, size_px, directory)
+    found, _ = decode_candidates(candidates, ids, size_px, directory)
     good = found.good
     keys = exact_keys(candidates.root, [candidates.files[name] for name in ids], found)
     order, first = (good[rows] for rows in distinct_rows(keys))
@@ -63,8 +59,6 @@ def read_own_images(
         ids[copy]: ids[kept] for copy, kept in zip(good, first, strict=True) if copy != kept
     }
     kept = good[first == good]
-    gone = rejected | dict.fromkeys(excluded, "it is excluded")
-    labelled_there = labelled_ids(labelled, [ids[row] for row in kept], kept_for, gone)
     out = directory / "images.npy"
     keep_rows(out, order)
     near = near_duplicates(Signatures(*(values[kept] for values in found.signatures)))
@@ -84,4 +78,4 @@ def read_own_images(
         len(excluded),
     )
     images = read_npy(out, memory_map=True)
-    return Pool.unlabelled(images, tuple(ids[row] for row in order), labelled_there)
+    return Pool.unlabelled(images, tuple(ids[row] for row in order))

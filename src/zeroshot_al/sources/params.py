@@ -19,8 +19,8 @@ class DataParams:
         Working resolution; None where all images have one size already.
     ids : str or None
         File with the ids of `embeddings`.
-    labelled, exclude : str or None
-        Files of ids that are labelled already, and of ids to leave out.
+    exclude : str or None
+        File of ids to leave out.
     """
 
     source: Literal[
@@ -37,5 +37,4 @@ class DataParams:
     root: str | None
     size_px: int | None = None
     ids: str | None = None
-    labelled: str | None = None
     exclude: str | None = None
