@@ -84,9 +84,10 @@ pool, left_out = load_pool("pool"), read_left_out("pool")
 if not {mapped}:
     pool = replace(pool, images=pool.images.copy())
 rows = canonical_rows(read_npy("embeddings.npy", memory_map=True))
-params = AnnotateParams(True, 10, 4, 1, 100, 0)
-picks = make_picks(pool, rows, range(300), ["far"] * 300, left_out, params, None)
-overview = make_overview("SimCLR", "kcenter", pool, rows, picks, left_out, params, None)
+nothing = np.empty(0, dtype=np.int64)
+params = AnnotateParams(0.0, True, 10, 4, 1, 100, 0)
+picks = make_picks(pool, rows, range(300), ["far"] * 300, nothing, left_out, params, None)
+overview = make_overview("SimCLR", "kcenter", pool, rows, picks, nothing, left_out, params, None)
 assert len(render_gallery(overview)) > 10_000
 """
 # K-center and the gallery hold the canonical rows, as large as the embeddings' file: what they may

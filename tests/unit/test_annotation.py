@@ -23,6 +23,7 @@ from zeroshot_al.base.pool import Pool
 from zeroshot_al.gallery.annotation import file_name
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.orders import HEADER, REASON_HEADER
+from zeroshot_al.rounds import BATCH_HEADER, LABELLED_HEADER
 from zeroshot_al.sources.spreadsheet import unquote_cell
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,7 @@ def make_workspace(root, ids, **annotate_params):
         picks = enumerate(reversed(found.order.tolist()))
         rows_back = [(rank, i, ids[i], ("far", "representative")[rank % 2]) for rank, i in picks]
         write_csv(root / f"data/zero_shot_orders/{method}.csv", REASON_HEADER, rows_back)
+    write_csv(root / "data/labels/labelled.csv", LABELLED_HEADER, [])
     set_params(root, **annotate_params)
     return [row[2] for row in rows]
 
@@ -61,7 +63,8 @@ def set_params(root, budget=BUDGET, data=None, method="simclr", rule="kcenter", 
     document = read_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"))
     document |= {"profile": "demo", "budget": budget, "rule": rule}
     profile = document["profiles"]["demo"]
-    profile["annotate"] |= {"n_random": 3, "map_points": 20, "n_clusters": 3} | annotate_params
+    options = {"random_share": 0, "n_random": 3, "map_points": 20, "n_clusters": 3}
+    profile["annotate"] |= options | annotate_params
     profile["data"] |= data or {}
     profile["order"] = {"method": method}
     (root / "params.yaml").write_text(json.dumps(document), encoding="utf-8")
@@ -201,9 +204,8 @@ def test_a_folder_s_own_files_are_named_and_measured(folder):
     assert "<script>alert" not in page
 
 
-def test_duplicates_rejected_and_labelled_images_are_reported(workspace):
+def test_duplicates_and_rejected_images_are_reported(workspace):
     root, order = workspace
-    labelled = order[BUDGET:][:2]
     kept = order[3]
     write_csv(
         root / "data/pool/duplicates.csv",
@@ -211,26 +213,40 @@ def test_duplicates_rejected_and_labelled_images_are_reported(workspace):
         [("copy-1", kept, "exact", "0"), ("like-1", order[4], "near", "3")],
     )
     write_csv(root / "data/pool/rejected.csv", ["id", "reason"], [("<b>broken", "no image")])
-    write_csv(root / "data/pool/labelled.csv", ["id"], [(name,) for name in labelled])
     annotate.main()
     rows = read("order.csv")
     assert [row["duplicate_group"] for row in rows] == [
         kept if row["id"] == kept else "" for row in rows
     ]
-    # With something labelled before, the first pick has an earlier neighbour too.
-    assert rows[0]["nearest_earlier"] in labelled
     page = read("gallery.html")
     assert "<b>1</b><span>duplicates removed" in page
     assert "Duplicates: 1, of 1 kept" in page
     assert "Near-duplicates: 1</h3>" in page
     assert "&lt;b&gt;broken" in page
-    assert "labelled already" in page
+
+
+def test_the_next_batch_holds_nothing_that_is_known_and_random_picks(workspace):
+    root, order = workspace
+    labelled, given = order[:3], order[2:8]
+    write_csv(root / "data/labels/labelled.csv", LABELLED_HEADER, [(name,) for name in labelled])
+    rows = [(rank, name, "far") for rank, name in enumerate(given)]
+    write_csv(root / "batches/1.csv", BATCH_HEADER, rows)
+    set_params(root, budget=20, random_share=0.2)
+    annotate.main()
+    rows = read("order.csv")
+    drawn = [row["id"] for row in rows if row["reason"] == "random"]
+    assert [row["rank"] for row in rows if row["id"] in drawn] == ["4", "9", "14", "19"]
+    left = [name for name in order[8:] if name not in drawn[:3]]
+    assert [row["id"] for row in rows if row["id"] not in drawn] == left[:16]
+    # With something known the first pick has an earlier neighbour too.
+    assert rows[0]["nearest_earlier"] in order[:8]
+    assert "<b>8</b><span>labelled or given out before" in read("gallery.html")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"budget": 41}, "budget 41 exceeds the 40 picks of data/orders/"),
+        ({"budget": 41}, "budget 41 exceeds the 40 picks left of data/orders/"),
         ({"method": "coreset"}, "order.method 'coreset' has no order in data/orders; set it to"),
         (
             {"method": None},

@@ -44,10 +44,11 @@ def make_page(height=16, budget=BUDGET, rule="zero_shot"):
     copy = {"id": f"copy of {NAMES[1]}", "duplicate_of": NAMES[1], "kind": "exact", "distance": "0"}
     rejected = {"id": "<img src=x onerror=alert(1)>", "reason": '"broken"'}
     left_out = LeftOut([copy] * 30, [], [rejected])
-    params = AnnotateParams(True, 5, 4, 3, 50, 0)
+    nothing = np.empty(0, dtype=np.int64)
+    params = AnnotateParams(0.0, True, 5, 4, 3, 50, 0)
     reasons = ["representative", "representative", "far"] * (budget // 3 + 1)
-    picks = make_picks(pool, rows, order[:budget], reasons, left_out, params, None)
-    overview = make_overview("SimCLR", rule, pool, rows, picks, left_out, params, None)
+    picks = make_picks(pool, rows, order[:budget], reasons, nothing, left_out, params, None)
+    overview = make_overview("SimCLR", rule, pool, rows, picks, nothing, left_out, params, None)
     return render_gallery(overview)
 
 

@@ -89,17 +89,6 @@ def test_a_pool_without_images_says_so_where_they_are_needed(tmp_path):
         _ = pool.train_images
 
 
-@pytest.mark.parametrize("labelled", [(), ("train/c", "train/a")])
-def test_what_is_labelled_already_is_kept_by_id_and_found_by_index(tmp_path, labelled):
-    assert make_pool().labelled_indices.tolist() == []
-    write_pool(make_pool(labelled=labelled), tmp_path / "pool")
-    text = (tmp_path / "pool" / "labelled.csv").read_text()
-    assert text == "\n".join(["id", *sorted(labelled), ""])
-    indices = load_pool(tmp_path / "pool").labelled_indices
-    assert indices.dtype == np.int64
-    assert indices.tolist() == ([0, 2] if labelled else [])
-
-
 def test_what_the_source_left_in_the_directory_is_kept(tmp_path):
     pool = make_pool()
     with replaced_directory(tmp_path / "pool") as directory:
@@ -152,8 +141,6 @@ def test_a_link_to_another_disk_stays_a_link(tmp_path):
         ({"splits": ("test",) * 4}, "no train image"),
         ({"ids": ("a", "b", "a", "c")}, "id 'a' stands for two images"),
         ({"labels": ("dog", "", "dog", "cat")}, "image 'train/b' has no label and others have"),
-        ({"labelled": ("train/a", "lost")}, "labelled id 'lost' is not among the train images"),
-        ({"labelled": ("test/a",)}, "labelled id 'test/a' is not among the train images"),
     ],
 )
 def test_a_pool_that_does_not_agree_is_refused(changes, told):

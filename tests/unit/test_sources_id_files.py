@@ -1,7 +1,7 @@
 import pytest
 
 from refusals import refusal
-from zeroshot_al.sources.id_files import labelled_ids, read_ids, read_paths, without_excluded
+from zeroshot_al.sources.id_files import LABELLED, read_ids, read_paths, without_excluded
 
 
 def write(path, text, **options):
@@ -14,12 +14,16 @@ def write(path, text, **options):
 def test_one_id_a_line(tmp_path, end, mark):
     names = ["a.png", "b c.png ", "d,e.png", '"f".png', "g\u2028h.png"]
     path = write(tmp_path / "ids.txt", mark + end.join([*names, "", ""]))
-    assert read_ids(path, "labelled") == names
+    assert read_ids(path, LABELLED) == names
 
 
 def test_a_csv_holds_any_id(tmp_path):
     text = '\ufeffscore,id\n1,a.png\n2,"b\nc.png"\n3,"d,""e"".png"\n'
-    assert read_ids(write(tmp_path / "ids.CSV", text), "ids") == ["a.png", "b\nc.png", 'd,"e".png']
+    assert read_ids(write(tmp_path / "ids.CSV", text), "data.ids") == [
+        "a.png",
+        "b\nc.png",
+        'd,"e".png',
+    ]
 
 
 @pytest.mark.parametrize(
@@ -33,11 +37,11 @@ def test_a_csv_holds_any_id(tmp_path):
     ],
 )
 def test_a_file_that_does_not_serve_is_told(tmp_path, name, content, told):
-    assert told in refusal(read_ids, write(tmp_path / name, content), "ids")
+    assert told in refusal(read_ids, write(tmp_path / name, content), "data.ids")
 
 
 def test_a_missing_file_is_told_with_its_option(tmp_path):
-    told = refusal(read_ids, tmp_path / "lost.txt", "exclude")
+    told = refusal(read_ids, tmp_path / "lost.txt", "data.exclude")
     assert told.startswith("data.exclude '")
     assert told.endswith("lost.txt' cannot be read (No such file or directory); change it")
 
@@ -62,7 +66,9 @@ def test_paths_without_distinct_ids_are_told(tmp_path, rows, told):
     assert told in refusal(read_paths, write(tmp_path / "a.csv", rows))
 
 
-@pytest.mark.parametrize(("option", "found"), [("labelled", ["a"]), ("exclude", ["a", "b", "c"])])
+@pytest.mark.parametrize(
+    ("option", "found"), [(LABELLED, ["a"]), ("data.exclude", ["a", "b", "c"])]
+)
 def test_of_a_half_filled_table_only_rows_with_a_label_are_labelled(tmp_path, option, found):
     path = write(tmp_path / "order.csv", "id,label\na,cat\nb,\nc, \n,\n")
     assert read_ids(path, option) == found
@@ -80,23 +86,8 @@ def test_excluded_ids_that_are_not_there_are_only_warned_of(tmp_path, caplog):
 
 def test_ids_are_taken_as_our_own_tables_write_them(tmp_path):
     path = str(write(tmp_path / "order.csv", "id\n'-1.png\n'=b\ncafe\u0301\n'-bad\n"))
-    assert without_excluded(["-1.png", "=b", "c"], path) == {"-1.png", "=b"}
-    arguments = (["-1.png", "caf\u00e9", "c", "d"], {"=b": "c"}, {"-bad": "the file is empty"})
-    assert labelled_ids(path, *arguments) == ("-1.png", "c", "caf\u00e9")
-
-
-def test_labelled_ids_are_those_of_the_pool(tmp_path, caplog):
-    path = str(write(tmp_path / "a.txt", "c\na2\na\nbad\n"))
-    arguments = (["a", "b", "c"], {"a2": "a"}, {"bad": "the file is empty"})
-    assert labelled_ids(path, *arguments) == ("c", "a")
-    assert "1 labelled ids are not in the pool, the first 'bad': the file is empty" in caplog.text
-    assert labelled_ids(None, *arguments) == ()
-
-
-@pytest.mark.parametrize(
-    ("ids", "told"),
-    [("a\nx\ny\n", "2 of 3 labelled ids in"), ("a\nb\n", "all 2 images are labelled already in")],
-)
-def test_labelled_ids_that_make_no_sense_are_told(tmp_path, ids, told):
-    path = str(write(tmp_path / "a.txt", ids))
-    assert told in refusal(labelled_ids, path, ["a", "b"], {}, {})
+    assert without_excluded(["-1.png", "=b", "c", "caf\u00e9"], path) == {
+        "-1.png",
+        "=b",
+        "caf\u00e9",
+    }
