@@ -1,16 +1,17 @@
-"""Labels of the picks brought back through the real stage scripts, from a folder to accuracies."""
+"""Rounds of labelling through the real stage scripts: picks, labels of a part, the next picks."""
 
 import csv
-import json
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from zeroshot_al.base.files import read_csv, write_npy
-from zeroshot_al.base.pool import load_pool
+from zeroshot_al.base.pool import HEADER, load_pool
+from zeroshot_al.rounds import BATCH_HEADER, read_labelled
 
-N_IMAGES, BUDGET, SIDE = 60, 40, 16
+N_IMAGES, BUDGET, SIDE = 60, 20, 16
 CLASSES = ("blue", "red")
 
 
@@ -37,31 +38,26 @@ def annotated(fresh_project, tmp_path_factory):
     settings = {
         "data.root": str(root),
         "data.size_px": SIDE,
-        "order.method": "simclr",
         "annotate.n_random": 2,
         "annotate.n_clusters": 2,
         "annotate.map_points": 60,
-        "classifier.steps": 30,
-        "classifier.width": 1,
-        "classifier.warmup_steps": 2,
-        "classifier.batch_size": 32,
-        "classifier.crop_px": SIDE,
-        "classifier.pad_px": 1,
-        "classifier.cutout_px": 4,
     }
     project.set_params(
-        {"profile": "folder", "budget": BUDGET, "seeds": [0]}
+        {"profile": "folder", "budget": BUDGET}
         | {f"profiles.folder.{key}": value for key, value in settings.items()}
     )
     stage(project, "download")
     images = load_pool(project.root / "data/pool").images
     rows = images.reshape(len(images), -1).astype(np.float32) / 255 - 0.4
-    # MoCo's order is another one: fewer of its first picks will have a label.
     write_npy(project.root / "data/embeddings/simclr.npy", rows)
-    write_npy(project.root / "data/embeddings/moco.npy", np.roll(rows, 7, axis=0))
-    for name in ("kcenter_order", "zero_shot_order", "annotate"):
-        stage(project, name)
+    stage(project, "kcenter_order")
+    next_batch(project)
     return project, root, class_of
+
+
+@pytest.fixture
+def project(annotated, tmp_path):
+    return annotated[0].copy(tmp_path / "project")
 
 
 def stage(project, *command):
@@ -70,13 +66,18 @@ def stage(project, *command):
     return done.stderr
 
 
-def label(project, root, class_of, n_labels, path):
-    """Fill in the column `label` of order.csv."""
+def next_batch(project):
+    """Do what `make annotate` does, and return the ids and reasons of the picks by rank."""
+    log = stage(project, "labels")
+    log += project.run(sys.executable, "scripts/close_batch.py")
+    for name in ("zero_shot_order", "annotate"):
+        stage(project, name)
+    return log, {row["id"]: row["reason"] for row in picks(project)}
+
+
+def picks(project):
     with open(project.root / "data/annotate/order.csv", newline="", encoding="utf-8-sig") as file:
-        rows = [row | {"label": class_of[row["id"]]} for row in csv.DictReader(file)][:n_labels]
-    save(path, rows)
-    project.set_params({"profiles.folder.labels.file": str(path)})
-    return rows
+        return list(csv.DictReader(file))
 
 
 def save(path, rows):
@@ -87,67 +88,91 @@ def save(path, rows):
         writer.writerows(rows)
 
 
-def metrics(project, budget):
-    return json.loads((project.root / f"metrics/train_budget/{budget}.json").read_text())
+def bring_back(project, path, rows):
+    save(path, rows)
+    project.set_params({"profiles.folder.labels.file": str(path)})
 
 
-def test_labels_of_all_picks_train_a_classifier(annotated, tmp_path):
-    project = annotated[0].copy(tmp_path / "project")
-    label(project, *annotated[1:], BUDGET, tmp_path / "labels.csv")
-    log = stage(project, "labels")
-    assert "40 usable labels: " in log
-    assert "the test: 8 held-out labels" in log
-    assert "report.csv: nothing" in log
-    log = stage(project, "train_budget", str(BUDGET))
-    assert "trained on 32 labels, tested on 8 held-out labels" in log
-    assert f"of the first {BUDGET} picks of data/orders/moco.csv have a label; not trained" in log
-    found = metrics(project, BUDGET)
-    # Annotated were the first picks of the recommended order.
-    assert (found["moco"], found["simclr"]) == ([], [])
-    (run,) = found["simclr_zero_shot"]
-    assert (run["trained_on"], run["tested_on"]) == (32, "8 held-out labels")
-    assert 0.5 < run["accuracy"] <= 1
-
-
-def test_a_test_folder_and_labels_with_every_problem(annotated, tmp_path):
-    project = annotated[0].copy(tmp_path / "project")
-    table = tmp_path / "labels.csv"
-    rows = label(project, *annotated[1:], 30, table)
-    order = [row["id"] for row in rows]
-    rows[3]["label"] = ""
-    rows[5]["label"] = "green"
-    other = {"red": "blue", "blue": "red"}[rows[1]["label"]]
-    rows += [rows[0], rows[1] | {"label": other}, rows[0] | {"id": "gone.png"}]
-    save(table, [{"path": row["id"], "label": row["label"]} for row in rows])
-    tests = tmp_path / "tests"
-    make_photos(tests, 20, seed=1, by_class=True)
-    project.set_params({"profiles.folder.labels.test_root": str(tests)})
+@pytest.mark.parametrize("rule", ["zero_shot", "kcenter"])
+def test_batches_are_disjoint_and_end_with_the_pool(project, annotated, tmp_path, rule):
+    class_of = annotated[2]
+    project.set_params({"rule": rule})
+    log, first = next_batch(project)
+    assert "batches" not in log
+    assert [rank for rank, reason in enumerate(first.values()) if reason == "random"] == [9, 19]
+    # Nothing came back: the same batch again, or a longer one that begins with it.
+    project.set_params({"budget": 25})
+    assert list(next_batch(project)[1])[:BUDGET] == list(first)
+    project.set_params({"budget": BUDGET})
+    next_batch(project)
+    # Half of the labels come back, and one of an image that was not given out.
+    other = min(class_of.keys() - first.keys())
+    labelled = [*list(first)[: BUDGET // 2], other]
+    bring_back(project, tmp_path / "a.csv", [{"id": x, "label": class_of[x]} for x in labelled])
+    log, second = next_batch(project)
+    assert f"batches/1.csv: 10 of these {BUDGET} images are labelled" in log
+    batch = read_csv(project.root / "batches/1.csv", BATCH_HEADER)
+    assert {row["id"]: row["reason"] for row in batch} == first
+    assert not second.keys() & {*first, other}
+    # Labels of the first batch that come late do not end the second, and nothing is told twice.
+    bring_back(project, tmp_path / "a.csv", [{"id": x, "label": class_of[x]} for x in first])
+    log, again = next_batch(project)
+    assert "batches" not in log
+    assert not again.keys() & first.keys()
+    # Two files; then all that is left, and after that nothing.
+    save(tmp_path / "b.csv", [{"id": x, "label": class_of[x]} for x in again])
+    files = f"{tmp_path}/a.csv {tmp_path}/b.csv"
+    project.set_params({"profiles.folder.labels.file": files, "budget": N_IMAGES - 2 * BUDGET})
+    third = next_batch(project)[1]
+    assert sorted([*first, *again, *third]) == sorted(class_of)
+    save(tmp_path / "b.csv", [{"id": x, "label": class_of[x]} for x in (*again, *third)])
     stage(project, "labels")
+    before = project.outs()
+    last = {"zero_shot": "zero_shot_order", "kcenter": "annotate"}[rule]
+    done = project.stage(last)
+    assert done.returncode == 1
+    assert {
+        "zero_shot": f"all {N_IMAGES} images are labelled or were given out (batches/); nothing is",
+        "kcenter": "budget 20 exceeds the 0 picks left of data/orders/simclr.csv",
+    }[rule] in done.stderr.splitlines()[-1]
+    assert project.outs() == before
+
+
+def test_a_test_folder_and_labels_with_every_problem(project, annotated, tmp_path):
+    class_of = annotated[2]
+    table = tmp_path / "labels.csv"
+    rows = [row | {"label": f" {class_of[row['id']]}"} for row in picks(project)]
+    order = [row["id"] for row in rows]
+    rows[3]["label"] = " "
+    rows[5]["label"] = "Red "
+    other = {"red": "blue", "blue": "red"}[rows[1]["label"].strip()]
+    rows += [rows[0], rows[1] | {"label": other}, rows[0] | {"id": "gone.png"}]
+    bring_back(project, table, [{"path": row["id"], "label": row["label"]} for row in rows])
+    tests = tmp_path / "tests"
+    test_class_of = make_photos(tests, 20, seed=1, by_class=True)
+    project.set_params({"profiles.folder.labels.test_root": str(tests)})
+    assert "report.csv: 1 unknown id, 1 unknown class, 1 conflict, 1 repeated" in stage(
+        project, "labels"
+    )
     report = read_csv(project.root / "data/labels/report.csv", ["id", "problem", "detail"])
     assert [(row["id"], row["problem"]) for row in report] == [
         ("gone.png", "unknown id"),
         (order[5], "unknown class"),
         (order[1], "conflict"),
         (order[0], "repeated"),
-        (order[1], "missing"),
-        (order[3], "missing"),
-        (order[5], "missing"),
     ]
-    log = stage(project, "train_budget", str(BUDGET))
-    assert f"27 of the first {BUDGET} picks of data/zero_shot_orders/simclr.csv have a label" in log
-    assert "rank 1 is the first without" in log
-    assert metrics(project, BUDGET) == {"moco": [], "simclr": [], "simclr_zero_shot": []}
-    label(project, *annotated[1:], 30, table)
-    stage(project, "labels")
-    log = stage(project, "train_budget", "30")
-    assert f"trained on 30 labels, tested on 20 images of {tests}" in log
-    assert metrics(project, 30)["simclr_zero_shot"][0]["tested_on"] == f"20 images of {tests}"
+    assert "'Red'; there is 'red'" in report[1]["detail"]
+    found = read_csv(project.root / "data/labels/labels.csv", HEADER)
+    train = {row["id"]: row["label"] for row in found if row["split"] == "train"}
+    assert train == {name: class_of[name] for name in order if name not in {*order[1:6:2]}}
+    assert {row["id"]: row["label"] for row in found if row["split"] == "test"} == test_class_of
+    assert np.load(project.root / "data/labels/test_images.npy").shape == (20, SIDE, SIDE, 3)
+    assert sorted(read_labelled(project.root / "data/labels")) == sorted(train)
 
 
-def test_without_a_file_the_stage_asks_for_it(annotated, tmp_path):
-    done = annotated[0].stage("labels")
+def test_a_pool_with_labels_takes_no_others(project):
+    project.set_params({"profile": "demo", "profiles.demo.labels.labelled": "done.txt"})
+    stage(project, "download")
+    done = project.stage("labels")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(
-        "labels: the pool has no labels of its own, and labels.file is not set; set it to"
-    )
-    assert not (annotated[0].root / "data/labels").exists()
+    assert "the pool has labels of its own; set labels.file, labels.labelled" in done.stderr

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import os
 
 import numpy as np
@@ -12,7 +11,8 @@ from PIL import Image
 from hostile import SIDE, make_hostile_folder, photo
 from zeroshot_al.base.files import read_csv, write_npy
 from zeroshot_al.base.pool import load_pool
-from zeroshot_al.kcenter import kcenter_order
+from zeroshot_al.coverage import zero_shot_order
+from zeroshot_al.orders import REASON_HEADER
 from zeroshot_al.sources.decode import decode
 from zeroshot_al.sources.load import load_source
 from zeroshot_al.sources.params import DataParams
@@ -74,7 +74,6 @@ def test_every_other_image_is_in_the_pool_once(hostile):
     _, *rows = rows_of(project, "duplicates.csv")
     assert {(a, b) for a, b, kind, _ in rows if kind == "exact"} == set(copies.items())
     assert all(distance == "0" for _, _, kind, distance in rows if kind == "exact")
-    assert rows_of(project, "labelled.csv") == [["id"]]
 
 
 def test_the_log_counts_what_was_left_out(hostile):
@@ -127,31 +126,35 @@ def test_the_order_holds_each_image_once_and_is_greedy(hostile):
 
 def test_labelled_images_are_centres_and_not_ordered(hostile, tmp_path):
     project = hostile[0].copy(tmp_path / "project")
-    # A copy that was dropped stands for the one that was kept; a rejected one is only warned of.
+    # A copy that was dropped stands for the one that was kept; a rejected one is only reported.
     (tmp_path / "done.txt").write_text("rgb.png\ncopy/c.bmp\nempty.jpg\nUPPER.JPG\n")
     (tmp_path / "not.csv").write_text('note,id\n,gray.jpg\n,"comma,s.png"\n,gone.png\n')
     project.set_params(
         {
-            "profiles.folder.data.labelled": str(tmp_path / "done.txt"),
+            "profiles.folder.labels.labelled": str(tmp_path / "done.txt"),
             "profiles.folder.data.exclude": str(tmp_path / "not.csv"),
         }
     )
     done = project.stage("download")
     assert done.returncode == 0, done.stderr
-    assert "1 labelled ids are not in the pool, the first 'empty.jpg': the file is empty" in (
-        done.stderr
-    )
     assert "1 of 3 excluded ids are not there, the first 'gone.png'" in done.stderr
     pool = load_pool(project.root / "data/pool")
-    labelled = {"rgb.png", "copy/a.png", "UPPER.JPG"}
-    assert {pool.ids[index] for index in pool.labelled_indices} == labelled
     assert not {"gray.jpg", "comma,s.png"} & set(pool.ids)
     rows = write_embeddings(project)
-    order = order_of(project)
-    assert sorted(row["id"] for row in order) == sorted(set(pool.ids) - labelled)
-    expected = kcenter_order(rows, len(order), initial_indices=pool.labelled_indices)
-    assert [int(row["index"]) for row in order] == expected.order.tolist()
-    assert math.isfinite(float(order[0]["radius"]))
+    for stage in ("labels", "zero_shot_order"):
+        done = project.stage(stage)
+        assert done.returncode == 0, done.stderr
+    (row,) = read_csv(project.root / "data/labels/report.csv", ["id", "problem", "detail"])
+    assert (row["id"], row["problem"]) == ("empty.jpg", "unknown id")
+    assert row["detail"].endswith("done.txt: the file is empty")
+    file = project.root / "data/zero_shot_orders/simclr.csv"
+    order = [int(row["index"]) for row in read_csv(file, REASON_HEADER)]
+    labelled = [pool.ids.index(name) for name in ("rgb.png", "copy/a.png", "UPPER.JPG")]
+    assert sorted(order + labelled) == list(range(pool.n_train))
+    expected = zero_shot_order(
+        rows, len(order), initial_indices=sorted(labelled), n_targets=pool.n_train
+    )
+    assert order == expected.order.tolist()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from PIL import Image
 
 from hostile import photo
 from unit.test_exports import NAMES
+from zeroshot_al.base.files import read_csv
+from zeroshot_al.rounds import BATCH_HEADER
 from zeroshot_al.sources.spreadsheet import STARTS_A_FORMULA, unquote_cell
 
 BUDGET, SIDE = 24, 16
@@ -42,13 +44,6 @@ def annotated(fresh_project):
         "annotate.n_random": 2,
         "annotate.n_clusters": 2,
         "annotate.map_points": 40,
-        "classifier.steps": 4,
-        "classifier.width": 1,
-        "classifier.warmup_steps": 1,
-        "classifier.batch_size": 8,
-        "classifier.crop_px": SIDE,
-        "classifier.pad_px": 1,
-        "classifier.cutout_px": 4,
     }
     project.set_params(
         {"seeds": [0]} | {f"profiles.folder.{key}": value for key, value in changes.items()}
@@ -104,8 +99,9 @@ def test_labels_are_labels_all_the_way(annotated):
     assert f"{BUDGET} usable labels: " in told
     assert "\x1b[31m" not in told
     assert r"<script>alert(1)</script>\x1b[31m" in told
-    runs = json.loads((project.root / f"metrics/train_budget/{BUDGET}.json").read_text())
-    assert len(runs["simclr_zero_shot"]) == 1
+    assert f"batches/1.csv: {BUDGET} of these {BUDGET} images are labelled" in told
+    batch = read_csv(project.root / "batches/1.csv", BATCH_HEADER)
+    assert [row["id"] for row in batch] == [unquote_cell(row["id"]) for row in order]
     cells = [
         cell for row in table(project.root / "data/labels/report.csv") for cell in row.values()
     ]

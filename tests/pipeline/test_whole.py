@@ -99,8 +99,11 @@ def test_all_stages_ran_with_the_profile_s_params(finished, params):
 
 
 # Read where the pool has no labels of its own, test_labels.py, or by the other rule.
-NOT_READ_HERE = {("labels", "data/orders"), ("labels", "data/zero_shot_orders")}
-NOT_READ_HERE |= {("train_budget", "data/labels"), ("annotate", "data/orders")}
+NOT_READ_HERE = {
+    (stage, path)
+    for stage in ("zero_shot_order", "annotate")
+    for path in ("batches", "data/labels/labelled.csv")
+} | {("annotate", "data/orders")}
 
 
 def within(path: str, directory: str) -> bool:

@@ -76,6 +76,22 @@ def test_a_csv(tmp_path, text, found):
     assert read(tmp_path, text) == found
 
 
+def test_several_files(tmp_path):
+    first = write(tmp_path / "a b.csv", "id,label\na,cat\n")
+    second = write(tmp_path / "b.json", [{"image_id": "a", "label": "dog"}])
+    for files in (f"'{first}' {second}", f'"{first}"  {second}'):
+        assert read_answers(files) == [
+            ("a", False, ("cat",), "row 2 of a b.csv"),
+            ("a", False, ("dog",), "task 1 of b.json"),
+        ]
+    # A file whose name holds blanks or quotes is one file, and needs no quotes.
+    for name in ("it's.csv", "a b.csv", f"{first.name} {second.name}.csv"):
+        path = write(tmp_path / name, "id,label\na,cat\n")
+        assert read_answers(str(path)) == [("a", False, ("cat",), "row 2")]
+    assert "lost.csv' cannot be read (No such file" in refusal(read_answers, f"'{first}' lost.csv")
+    assert "don't.csv" in refusal(read_answers, "don't.csv")
+
+
 def test_label_studio_s_long_json(tmp_path):
     tasks = [
         task("a", annotation("cat")),

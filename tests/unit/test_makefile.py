@@ -1,7 +1,7 @@
 """What is given to `make annotate` and `make train` arrives as it was typed; no shell runs it.
 
-`dvc` is stood in for by a script that writes down what it was called with; what it would make of
-that is DVC's own code's to say.
+`dvc` and `python` are stood in for by a script that writes down what it was called with; what DVC
+would make of that is its own code's to say.
 """
 
 import json
@@ -47,19 +47,19 @@ HOSTILE = [
 
 @pytest.fixture
 def make(tmp_path):
-    """Return a function that runs make, and returns dvc's arguments and the messages."""
+    """Return a function that runs make, and returns the programs' arguments and the messages."""
     shutil.copy(ROOT / "Makefile", tmp_path)
-    (tmp_path / "params.yaml").write_text("budget: 7\n")
     (tmp_path / ".venv").mkdir()
     for name in ("requirements.txt", "pyproject.toml", ".venv/installed"):
         (tmp_path / name).touch()
     (tmp_path / "bin").mkdir()
-    dvc = tmp_path / "bin/dvc"
-    dvc.write_text(
-        f"#!{sys.executable}\nimport json, sys\n"
-        "with open('calls', 'a') as file:\n    print(json.dumps(sys.argv[1:]), file=file)\n"
-    )
-    dvc.chmod(dvc.stat().st_mode | stat.S_IXUSR)
+    for name in ("dvc", "python"):
+        program = tmp_path / "bin" / name
+        program.write_text(
+            f"#!{sys.executable}\nimport json, sys\n"
+            "with open('calls', 'a') as file:\n    print(json.dumps(sys.argv[1:]), file=file)\n"
+        )
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
     def run(*words):
         done = subprocess.run(
@@ -81,30 +81,37 @@ def make(tmp_path):
 def as_dvc_reads(option, tmp_path):
     """Apply a -S option to params by DVC's own code, and return the path's new value."""
     path = tmp_path / "of_dvc.yaml"
-    empty = {"data": {"root": None}, "labels": {"file": None}}
+    keys = ("data.root", "labels.file", "encoder.weights")
+    empty = {section: {key: None} for section, key in (text.split(".") for text in keys)}
     path.write_text(json.dumps({"profiles": {"folder": empty}}))
     apply_overrides(path, [option])
     section = read_yaml(path.read_text())["profiles"]["folder"]
-    return section["data"]["root"] or section["labels"]["file"]
+    (value,) = (section[one][key] for one in section for key in section[one] if section[one][key])
+    return value
 
 
 @pytest.mark.parametrize("path", HOSTILE)
 def test_a_path_arrives_as_it_was_typed(make, tmp_path, path):
-    (first, second), _ = make("annotate", f"ROOT={path}", "BUDGET=500", "SET=-S 'a=b c'")
+    (first, *others), _ = make("annotate", f"ROOT={path}", "BUDGET=500", "SET=-S 'a=b c'")
     assert first[:4] == ["exp", "run", "--force", "--single-item"]
     assert first[4:9] == ["-S", "profile=folder", "-S", "budget=500", "-S"]
     assert as_dvc_reads(first[9], tmp_path) == path
-    assert first[10:] == ["-S", "a=b c", "download"]
-    assert second == ["exp", "run", "annotate"]
+    assert first[10:] == ["-S", "a=b c", "download", "labels"]
+    assert others == [["scripts/close_batch.py"], ["exp", "run", "annotate"]]
 
 
-def test_labels_do_likewise(make, tmp_path):
+def test_labels_and_an_encoder_do_likewise(make, tmp_path):
     path = "/my 'labels' $(touch evil).csv"
-    (first, second), _ = make("train", f"LABELS={path}", "SET=-S 'a=b c'")
+    (first, *others), _ = make("train", f"LABELS={path}", "SET=-S 'a=b c'")
     assert first[:4] == ["exp", "run", "--force", "--single-item"]
     assert as_dvc_reads(first[5], tmp_path) == path
     assert first[6:] == ["-S", "a=b c", "labels"]
-    assert second == ["exp", "run", "train_budget@7"]
+    assert others[0] == ["scripts/close_batch.py"]
+    encoder = f"resnet50:{path}"
+    words = ("annotate", "ROOT=/x", "BUDGET=5", f"LABELS={path}", f"ENCODER={encoder}")
+    (*_, first, _, _), _ = make(*words)
+    given = [as_dvc_reads(option, tmp_path) for option in first[9:15:2]]
+    assert given == ["/x", path, encoder]
 
 
 @pytest.mark.parametrize("path", ["/a\ntouch evil", "/a'\ntouch evil\n'", "/a\\b", "/${b}", "/a\\"])

@@ -117,6 +117,8 @@ def _find(file: str) -> Path:
 
 def _published(timm: ModuleType, name: str) -> Any:
     """Return what timm knows of a model's published weights, None of a model without any."""
+    if name.endswith(".safetensors"):
+        raise InputError(f"{name} does not say of which model it is; give it as MODEL:{name}")
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         close = difflib.get_close_matches(architecture, timm.list_models(), 3)
@@ -157,8 +159,8 @@ def fetch(name: str, config: Any) -> Path:
     except (OSError, ValueError, huggingface_hub.errors.EntryNotFoundError) as error:
         raise InputError(
             f"the weights {filename} of {config.hf_hub_id!r} cannot be fetched from the model hub "
-            f"({type(error).__name__}); check the network, or download them elsewhere and give "
-            f"the file as {name}:FILE"
+            f"({type(error).__name__}); check the network, or fetch that file elsewhere, put it "
+            f"here and give it as {name}:FILE"
         ) from None
 
 
