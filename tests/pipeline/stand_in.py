@@ -18,6 +18,8 @@ from ruamel.yaml import YAML
 
 here = pathlib.Path(__file__).parent
 script, *arguments = sys.argv[1:]
+if script == "scripts/close_batch.py":  # which is no stage
+    sys.exit()
 stage = json.loads((here / "stages.json").read_text())[script]
 params = YAML(typ="safe", pure=True).load(pathlib.Path("params.yaml"))
 content = repr([script, arguments, script == "src/download.py" and os.environ.get("IMAGES")])
@@ -31,8 +33,8 @@ for dep in map(pathlib.Path, stage["deps"]):
         content += file.read_text()
 for out in stage["outs"]:
     out = pathlib.Path(out.replace("BUDGET", *arguments) if arguments else out)
-    # Folders get one file; of the pool, index.csv alone is a dep as well.
-    file = out if out.suffix else out / "index.csv"
+    # Folders get one file: of the pool and the labels the one that is a dep as well.
+    file = out if out.suffix else out / {"labels": "labelled.csv"}.get(out.name, "index.csv")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(hashlib.sha256((content + str(out)).encode()).hexdigest())
 with open(os.environ["RAN"], "a") as log:

@@ -165,6 +165,8 @@ def test_an_unknown_model_is_reported():
     assert re.search(r"no model 'resnet5o'; did you mean .*resnet50", unknown)
     unknown = refusal(load_timm_model, "resnet50.moon")
     assert re.search(r"resnet50 has no published weights 'moon'; known .*tv_in", unknown)
+    unknown = refusal(load_timm_model, "/x/vit.safetensors")
+    assert "does not say of which model it is; give it as MODEL:/x/vit.safetensors" in unknown
 
 
 def test_weights_that_cannot_be_fetched_are_reported(tmp_path, monkeypatch):
@@ -174,7 +176,7 @@ def test_weights_that_cannot_be_fetched_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     pattern = (
         r"the weights model.safetensors of 'timm/resnet18.a1_in1k' cannot be fetched .*"
-        r"give the file as resnet18\.a1_in1k:FILE"
+        r"give it as resnet18\.a1_in1k:FILE"
     )
     with pytest.raises(InputError, match=pattern):
         load_timm_model("resnet18.a1_in1k")
