@@ -22,8 +22,8 @@ def main() -> None:
     labelled = read_labelled(LABELS)
     if path := close_batch(reasons, labelled, BATCHES):
         n_back = len(reasons.keys() & set(labelled))
-        print(f"{path}: {n_back} of these {len(reasons)} images are labelled; the next batch")
-        print("of `make annotate` holds other ones.")
+        print(f"{path}: {n_back} of these {len(reasons)} images are labelled; labels of the others")
+        print("can still come, and the next `make annotate` gives out other images.")
 
 
 if __name__ == "__main__":

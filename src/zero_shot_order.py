@@ -26,8 +26,8 @@ def main() -> None:
     n_left = len(ids) - len(known)
     if not n_left:
         raise InputError(
-            f"all {len(ids)} images are labelled or were given out (batches/); nothing is left to "
-            "order; add images"
+            f"all {len(ids)} images are labelled or were given out; nothing is left to order; add "
+            "images, or remove a file of batches/, whose unlabelled images are then picked again"
         )
     # All orders before the first file: bad embeddings of one method leave all files as they were.
     orders = {

@@ -132,7 +132,7 @@ def test_batches_are_disjoint_and_end_with_the_pool(project, annotated, tmp_path
     done = project.stage(last)
     assert done.returncode == 1
     assert {
-        "zero_shot": f"all {N_IMAGES} images are labelled or were given out (batches/); nothing is",
+        "zero_shot": f"all {N_IMAGES} images are labelled or were given out; nothing is left",
         "kcenter": "budget 20 exceeds the 0 picks left of data/orders/simclr.csv",
     }[rule] in done.stderr.splitlines()[-1]
     assert project.outs() == before

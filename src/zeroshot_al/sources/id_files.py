@@ -1,7 +1,7 @@
 """Files in which the user lists ids or paths: one a line, or a column of a CSV."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from zeroshot_al.base.errors import InputError
@@ -76,7 +76,10 @@ def without_excluded(ids: Collection[str], path: str | None) -> set[str]:
     """
     if path is None:
         return set()
-    found, unknown = _look_up(read_ids(path, "data.exclude"), {name: name for name in ids})
+    lookup = IdLookup({name: name for name in ids})
+    meant = {name: lookup.find(name) for name in read_ids(path, "data.exclude")}
+    found = {next(iter(one)) for one in meant.values() if len(one) == 1}
+    unknown = [name for name, one in meant.items() if len(one) != 1]
     if unknown and not found:
         raise InputError(
             f"none of the {len(unknown)} excluded ids in {path} is there, the first "
@@ -89,15 +92,7 @@ def without_excluded(ids: Collection[str], path: str | None) -> set[str]:
             len(found) + len(unknown),
             min(unknown),
         )
-    return set(found)
-
-
-def _look_up(names: list[str], known: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Return what the names stand for, once each, and the names that stand for nothing or two."""
-    lookup = IdLookup(known)
-    found = {name: lookup.find(name) for name in dict.fromkeys(names)}
-    ids = dict.fromkeys(next(iter(meant)) for meant in found.values() if len(meant) == 1)
-    return list(ids), [name for name, meant in found.items() if len(meant) != 1]
+    return found
 
 
 def _read_rows(path: Path, column: str, option: str) -> dict[int, dict[str, str]]:
