@@ -13,11 +13,13 @@ from zeroshot_al.base.files import atomic_path, write_json
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.gallery.covering_radii import distances, nearest_earlier, outlier_scores
 from zeroshot_al.gallery.exports import (
-    LABEL_CONFIG,
     ORDER_HEADER,
+    UNKNOWN_CLASSES,
     Pick,
+    cvat_annotations,
     cvat_manifest,
     fiftyone_dataset,
+    label_studio_config,
     label_studio_tasks,
     order_rows,
     plain_list,
@@ -144,7 +146,13 @@ def file_name(rank: int, n_digits: int, name: str) -> str:
 
 
 def write_exports(
-    directory: Path, picks: Sequence[Pick], images: np.ndarray | None, name: str, folder: str
+    directory: Path,
+    picks: Sequence[Pick],
+    images: np.ndarray | None,
+    name: str,
+    folder: str,
+    classes: Sequence[str] = (),
+    version: str = "",
 ) -> None:
     """Write order.csv, list.txt, the import file of each tool, and the images without a file.
 
@@ -157,16 +165,22 @@ def write_exports(
         The dataset's name in FiftyOne.
     folder : str
         Name of the images' folder, below Label Studio's document root.
+    classes : sequence of str
+        Names known so far.
+    version : str
+        Of the model that made the picks' guesses.
     """
     directory.mkdir(parents=True, exist_ok=True)
     write_table(directory / "order.csv", ORDER_HEADER, order_rows(picks))
-    write_json(directory / "label_studio.json", label_studio_tasks(picks, folder))
+    write_json(directory / "label_studio.json", label_studio_tasks(picks, folder, version))
     write_json(directory / "fiftyone.json", fiftyone_dataset(picks, name))
     texts = {
         "list.txt": plain_list(picks),
         "manifest.jsonl": cvat_manifest(picks),
-        "label_studio_config.xml": LABEL_CONFIG,
+        "label_studio_config.xml": label_studio_config(classes or UNKNOWN_CLASSES),
     }
+    if any(pick.guess for pick in picks):
+        texts["cvat_annotations.xml"] = cvat_annotations(picks)
     for file, text in texts.items():
         with atomic_path(directory / file) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")

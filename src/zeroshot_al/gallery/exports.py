@@ -10,16 +10,20 @@ ids.
 
 References
 ----------
-CVAT's "Dataset manifest", version 1.1. Label Studio's "Basic Label Studio
+CVAT's "Dataset manifest", version 1.1, and "XML annotation format", version 1.1. Label Studio's "Basic Label Studio
 JSON format". FiftyOne's `Dataset.from_json`.
 """
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
+
+from zeroshot_al.gallery.guesses import Guess
 
 ORDER_HEADER = (
     "rank",
@@ -31,15 +35,8 @@ ORDER_HEADER = (
     "duplicate_group",
     "outlier_score",
 )
-LABEL_CONFIG = """\
-<View>
-  <Image name="image" value="$image"/>
-  <Choices name="label" toName="image" choice="single" showInline="true">
-    <Choice value="first class"/>
-    <Choice value="second class"/>
-  </Choices>
-</View>
-"""
+UNKNOWN_CLASSES = ("first class", "second class")  # to be replaced by the annotator's
+NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -64,6 +61,8 @@ class Pick:
         Ids of the copies of this one, which are not in the pool.
     outlier_score : float
         As `covering_radii.outlier_scores`.
+    guess : Guess or None
+        Of a model trained on the labels so far; None if there is none.
     """
 
     rank: int
@@ -77,6 +76,7 @@ class Pick:
     nearest_earlier: str
     duplicates: tuple[str, ...]
     outlier_score: float
+    guess: Guess | None = None
 
 
 def order_rows(picks: Sequence[Pick]) -> Iterator[tuple]:
@@ -111,16 +111,39 @@ def _needs_quotes(name: str) -> bool:
     return name.startswith('"') or name.splitlines() != [name]
 
 
-def label_studio_tasks(picks: Sequence[Pick], folder: str) -> list[dict]:
-    """Label Studio's tasks: the image's local address, and what may be shown or sorted by.
+def label_studio_config(classes: Sequence[str]) -> str:
+    """Label Studio's labelling interface: a choice of one class."""
+    choices = "".join(f"    <Choice value={_attribute(name)}/>\n" for name in classes)
+    return (
+        '<View>\n  <Image name="image" value="$image"/>\n'
+        '  <Choices name="label" toName="image" choice="single" showInline="true">\n'
+        f"{choices}  </Choices>\n</View>\n"
+    )
 
-    `folder` is the images', relative to `LOCAL_FILES_DOCUMENT_ROOT`; "" for the file system's root.
+
+def label_studio_tasks(picks: Sequence[Pick], folder: str, version: str = "") -> list[dict]:
+    """Label Studio's tasks: the image's local address, what may be sorted by, and its guess.
+
+    Parameters
+    ----------
+    picks
+    folder : str
+        Of the images, relative to `LOCAL_FILES_DOCUMENT_ROOT`; "" for the file system's root.
+    version : str
+        Of the model that made the guesses.
     """
     address = "/data/local-files/?d="
-    return [
-        {"data": {"image": address + quote(f"{folder}/{pick.name}".lstrip("/")), **_fields(pick)}}
-        for pick in picks
-    ]
+    tasks = []
+    for pick in picks:
+        image = address + quote(f"{folder}/{pick.name}".lstrip("/"))
+        tasks.append({"data": {"image": image, **_fields(pick)}})
+        if pick.guess is not None:
+            value = {"choices": [pick.guess.label]}
+            choice = {"from_name": "label", "to_name": "image", "type": "choices", "value": value}
+            tasks[-1]["predictions"] = [
+                {"model_version": version, "score": pick.guess.probability, "result": [choice]}
+            ]
+    return tasks
 
 
 def cvat_manifest(picks: Sequence[Pick]) -> str:
@@ -140,14 +163,44 @@ def cvat_manifest(picks: Sequence[Pick]) -> str:
     return "".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines)
 
 
+def cvat_annotations(picks: Sequence[Pick]) -> str:
+    """Guesses as tags in the format "CVAT 1.1", which a task made of the manifest imports."""
+    images = []
+    for pick in picks:
+        # XML cannot hold every character that a name may have: those images get no tag.
+        if pick.guess is not None and not NOT_IN_XML.search(pick.name + pick.guess.label):
+            width, height = pick.size_px
+            images.append(
+                f'<image id="{pick.rank}" name={_attribute(pick.name)} width="{width}" '
+                f'height="{height}">'
+                f'<tag label={_attribute(pick.guess.label)} source="auto"></tag></image>\n'
+            )
+    head = '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n'
+    return f"{head}{''.join(images)}</annotations>\n"
+
+
+def _attribute(text: str) -> str:
+    return quoteattr(NOT_IN_XML.sub("\ufffd", text))
+
+
 def fiftyone_dataset(picks: Sequence[Pick], name: str) -> dict:
     """Make what `fiftyone.Dataset.from_json` reads, with paths relative to its `rel_dir`."""
+    samples = []
+    for pick in picks:
+        samples.append({"filepath": pick.name, "tags": [], **_fields(pick)})
+        if pick.guess is not None:
+            label, probability = pick.guess
+            samples[-1]["prediction"] = {
+                "_cls": "Classification",
+                "label": label,
+                "confidence": probability,
+            }
     return {
         "name": name,
         "media_type": "image",
         "num_samples": len(picks),
         "info": {"order": "samples stand in the order of annotation; sort by rank to restore it"},
-        "samples": [{"filepath": pick.name, "tags": [], **_fields(pick)} for pick in picks],
+        "samples": samples,
     }
 
 

@@ -71,6 +71,27 @@ def decode(path: str | os.PathLike, size_px: int | None) -> Decoded:
         return Decoded(_upright_square(_on_white(loaded), _orientation(image), size_px), was_deep)
 
 
+def decode_whole(path: str | os.PathLike, longest_px: int) -> np.ndarray:
+    """Decode as `decode`, but all of the image, its longer side at most `longest_px`.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8
+
+    Raises
+    ------
+    RejectedError
+        As `decode`.
+    """
+    with _opened(path) as (image, file):
+        loaded = _loaded(image, file, longest_px)
+        if isinstance(loaded, Samples):
+            loaded = Image.fromarray(loaded.eight_bits())
+        loaded = _on_white(loaded)
+        loaded.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS)
+        return _upright_square(loaded, _orientation(image), None)
+
+
 def original_digest(path: str | os.PathLike) -> bytes:
     """Hash what a file decodes to, before its depth or size is reduced, and how it is turned."""
     with _opened(path) as (image, file):
