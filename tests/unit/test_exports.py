@@ -2,22 +2,26 @@ import csv
 import json
 import math
 import unicodedata
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
+from xml.etree import ElementTree
 
 import pytest
 
 from unit.test_spreadsheet import BIG_ENDIAN, save
 from zeroshot_al.base.files import read_csv
 from zeroshot_al.gallery.exports import (
-    LABEL_CONFIG,
     ORDER_HEADER,
     Pick,
+    cvat_annotations,
     cvat_manifest,
     fiftyone_dataset,
+    label_studio_config,
     label_studio_tasks,
     order_rows,
     plain_list,
 )
+from zeroshot_al.gallery.guesses import Guess, read_guesses
 from zeroshot_al.labels.label_files import read_answers
 from zeroshot_al.labels.label_join import IdFinder
 from zeroshot_al.sources.left_out import LeftOut
@@ -138,7 +142,6 @@ def test_label_studio_gets_the_file_s_address_and_the_rank():
         assert task["data"]["image_id"] == name
     assert tasks[0]["data"]["radius"] is None
     assert tasks[2]["data"]["duplicates"] == ["copy of =1.png"]
-    assert 'value="$image"' in LABEL_CONFIG
 
 
 def test_cvat_s_manifest_names_each_file_in_order():
@@ -156,3 +159,59 @@ def test_fiftyone_s_samples_stand_in_order():
     assert [sample["filepath"] for sample in samples] == NAMES
     assert [sample["rank"] for sample in samples] == list(range(len(NAMES)))
     assert not {"id", "_id"} & set(samples[0])
+
+
+CLASSES = ["cat", "=1+1", '"><b>', "bell \a"]
+
+
+def make_guessed_picks():
+    """Picks with a guess each, but for the first."""
+    return [
+        replace(pick, guess=Guess(CLASSES[pick.rank % 4], 0.5 + pick.rank / 100) if i else None)
+        for i, pick in enumerate(make_picks())
+    ]
+
+
+def test_label_studio_s_interface_names_the_classes():
+    view = ElementTree.fromstring(label_studio_config(CLASSES))
+    assert [one.get("value") for one in view.iter("Choice")] == [*CLASSES[:3], "bell \ufffd"]
+    assert view.find("Image").attrib == {"name": "image", "value": "$image"}
+
+
+def test_guesses_go_along_in_every_tool_s_format():
+    picks = make_guessed_picks()
+    first, *tasks = label_studio_tasks(picks, "photos", "model-1")
+    assert "predictions" not in first
+    for task, pick in zip(tasks, picks[1:], strict=True):
+        (prediction,) = task["predictions"]
+        assert prediction["model_version"] == "model-1"
+        assert prediction["score"] == pick.guess.probability
+        (choice,) = prediction["result"]
+        assert choice["value"] == {"choices": [pick.guess.label]}
+        # The names of the controls in the interface.
+        assert (choice["from_name"], choice["to_name"]) == ("label", "image")
+    first, *samples = fiftyone_dataset(picks, "mine")["samples"]
+    assert "prediction" not in first
+    for sample, pick in zip(samples, picks[1:], strict=True):
+        assert sample["prediction"] == {
+            "_cls": "Classification",
+            "label": pick.guess.label,
+            "confidence": pick.guess.probability,
+        }
+    names = [json.loads(line) for line in cvat_manifest(picks).splitlines()[2:]]
+    for image in ElementTree.fromstring(cvat_annotations(picks)).iter("image"):
+        rank = int(image.get("id"))
+        assert image.get("name") == names[rank]["name"] + names[rank]["extension"] == NAMES[rank]
+        assert (image.get("width"), image.get("height")) == (str(640 + rank), "480")
+        assert image.find("tag").attrib == {"label": CLASSES[rank % 4], "source": "auto"}
+
+
+def test_guesses_are_read_as_predict_writes_them(tmp_path):
+    path = tmp_path / "predictions.csv"
+    assert read_guesses(path, ["a"]) == ({}, "")
+    header = ("id", "predicted", "probability", "margin", "labelled")
+    write_table(path, header, [(name, "=1+1", 0.75, 0.5, "") for name in NAMES])
+    found = read_guesses(path, NAMES[3:6])
+    assert found.by_id == dict.fromkeys(NAMES[3:6], Guess("=1+1", 0.75))
+    write_table(path, header, [(name, "=1+1", 0.76, 0.5, "") for name in NAMES])
+    assert read_guesses(path, NAMES).version not in ("", found.version)

@@ -4,8 +4,6 @@ import base64
 import hashlib
 import io
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import PurePosixPath
 
@@ -13,18 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from browser import SCREENS, Tab, needs_browser, screen
 from unit.test_covering_radii import make_rows
 from unit.test_exports import NAMES
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.gallery.annotation import AnnotateParams, make_picks
 from zeroshot_al.gallery.charts import nice_ceiling, shade, shade_limits, ticks
 from zeroshot_al.gallery.overview import make_overview
-from zeroshot_al.gallery.page import render_gallery, thumbnail
+from zeroshot_al.gallery.page import LARGE_PX, render_gallery
+from zeroshot_al.gallery.thumbnails import thumbnail
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.sources.left_out import LeftOut
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 BUDGET = 60
 SECTIONS = ["first", "isolated", "last", "coverage", "map", "clusters", "removed", "import"]
 VOID = {"meta", "link", "img", "input", "br"}
@@ -156,7 +154,7 @@ def test_thumbnails_are_small_and_alike(height, width):
     rows, columns = np.mgrid[:height, :width]
     pixels = np.stack([rows * 255 // height, columns * 255 // width, rows * 0 + 60], axis=2)
     pixels = pixels.astype(np.uint8)
-    address, small = thumbnail(pixels)
+    address, small = thumbnail(pixels, LARGE_PX)
     head, code = address.split(",")
     image = Image.open(io.BytesIO(base64.b64decode(code)))
     assert head == f"data:image/{'png' if small else 'jpeg'};base64"
@@ -194,29 +192,23 @@ def test_every_rank_has_a_shade(budget):
     assert (shades[0], set(shades) <= {0, 1, 2, 3}) == (0, True)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
-@pytest.mark.parametrize("width", [1280, 500])
-def test_chromium_draws_the_page(page, tmp_path, width):
+@needs_browser
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
+def test_chromium_draws_the_page(browser, page, tmp_path, width, scheme):
     file = tmp_path / "gallery.html"
     file.write_text(page, encoding="utf-8")
-    options = "headless no-sandbox disable-gpu disable-quic no-first-run hide-scrollbars"
-    options += " disable-background-networking disable-component-update disable-sync"
-    command = [CHROMIUM, *(f"--{option}" for option in options.split())]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900"]
-    done = subprocess.run(
-        [*command, "--dump-dom", file.as_uri()], capture_output=True, check=True, timeout=120
-    )
-    dom = done.stdout.decode()
+    tab = Tab(screen(browser, width, scheme), file)
     # Our script ran, and nothing that a name brought in did.
-    assert '<div class="slider">' in dom
-    assert f"First {BUDGET} picks" in dom
-    assert dom.count("<script>") == 1
-    assert f"<title>What to label first: {BUDGET} of 300 images</title>" in dom
-    shot = tmp_path / "page.png"
-    command += [f"--screenshot={shot}", file.as_uri()]
-    subprocess.run(command, capture_output=True, check=True, timeout=120)
-    with Image.open(shot) as image:
+    assert tab.text("#count-label") == f"First {BUDGET} picks"
+    tab.page.fill("#count-slider", "0")
+    assert tab.text("#count-label") == "First 1 pick"
+    assert tab.page.locator("script").count() == 1
+    assert tab.page.title() == f"What to label first: {BUDGET} of 300 images"
+    tab.check()
+    shot = tab.page.screenshot()
+    with Image.open(io.BytesIO(shot)) as image:
         pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
     colours, counts = np.unique(pixels, axis=0, return_counts=True)
     assert len(colours) > 200
     assert 0.2 < counts.max() / len(pixels) < 0.97
+    assert (colours[counts.argmax()].sum() > 384) == (scheme == "light")

@@ -1,9 +1,10 @@
 """What `annotate` writes for the first picks: order.csv, an import file a tool, and the gallery."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
@@ -24,6 +25,7 @@ from zeroshot_al.gallery.exports import (
     order_rows,
     plain_list,
 )
+from zeroshot_al.gallery.guesses import Guess
 from zeroshot_al.sources.decode import RejectedError, upright_size_px
 from zeroshot_al.sources.image_files import ImageFiles
 from zeroshot_al.sources.left_out import LeftOut
@@ -73,6 +75,7 @@ def make_picks(
     left_out: LeftOut,
     params: AnnotateParams,
     files: ImageFiles | None,
+    guesses: Mapping[str, Guess] = MappingProxyType({}),
 ) -> list[Pick]:
     """Describe each image of an order's beginning.
 
@@ -89,6 +92,8 @@ def make_picks(
         Pool indices of what is labelled or was given out before.
     files : ImageFiles or None
         The files of the pool's images; None if they have none.
+    guesses : mapping of str to Guess
+        Of a model, by id.
 
     Raises
     ------
@@ -131,6 +136,7 @@ def make_picks(
                 nearest_earlier="" if nearest[rank] < 0 else ids[nearest[rank]],
                 duplicates=tuple(copies_of.get(image_id, ())),
                 outlier_score=float(scores[rank]),
+                guess=guesses.get(image_id),
             )
         )
     return picks

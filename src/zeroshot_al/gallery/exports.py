@@ -10,8 +10,9 @@ ids.
 
 References
 ----------
-CVAT's "Dataset manifest", version 1.1, and "XML annotation format", version 1.1. Label Studio's "Basic Label Studio
-JSON format". FiftyOne's `Dataset.from_json`.
+CVAT's "Dataset manifest", version 1.1, and "XML annotation format", version 1.1. Label
+Studio's "Basic Label Studio JSON format" and "Import pre-annotated data". FiftyOne's
+`Dataset.from_json`.
 """
 
 import json

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +18,11 @@ class Guess(NamedTuple):
     probability: float
 
 
-@dataclass(frozen=True)
-class Guesses:
+class Guesses(NamedTuple):
     """Guesses by id, and the version of the model that made them; none before there are labels."""
 
-    by_id: Mapping[str, Guess] = field(default_factory=dict)
-    version: str = ""
+    by_id: Mapping[str, Guess]
+    version: str
 
 
 def read_guesses(path: Path, ids: Collection[str]) -> Guesses:
@@ -36,7 +34,7 @@ def read_guesses(path: Path, ids: Collection[str]) -> Guesses:
         As `read_rows`.
     """
     if not path.exists():
-        return Guesses()
+        return Guesses({}, "")
     wanted, by_id = set(ids), {}
     for cells in read_rows(path, PREDICTIONS_HEADER):
         name, label = map(unquote_cell, cells[:2])

@@ -71,9 +71,7 @@ def write_label_pages(
     names = [f"label_{i + 1}.html" for i in range(len(parts))] if len(parts) > 1 else ["label.html"]
     for number, part in enumerate(parts):
         file = f"labels_{batch}" + (f"_part_{number + 1}" if len(parts) > 1 else "") + ".csv"
-        text = render_part(
-            picks[part], addresses[part], points[part], classes, file, names, number
-        )
+        text = render_part(picks[part], addresses[part], points[part], classes, file, names, number)
         with atomic_path(directory / names[number]) as temporary:
             temporary.write_bytes(text.encode())
     return names
@@ -109,7 +107,7 @@ def render_part(
     return render(
         "label.html.j2",
         ["gallery.css", "label.css"],
-        ["label_store.js", "label.js"],
+        ["label_store.js", "label.js", "label_draw.js"],
         data=data,
         n_picks=len(picks),
         first=picks[0].rank,
@@ -151,6 +149,8 @@ def look_alike_points(rows: np.ndarray) -> np.ndarray:
     from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits
 
+    if len(rows) == 1:
+        return np.zeros((1, 1), dtype=np.int8)
     n_components = min(N_DIMS, *rows.shape)
     with threadpool_limits(1):  # sums by several threads differ from run to run
         reduced = PCA(n_components, svd_solver="covariance_eigh").fit_transform(rows)

@@ -39,6 +39,8 @@ class Overview:
         Where the images lie, for the commands; None if there are no files.
     awaits_labels : bool
         Whether the images have files and no labels: a classifier can be trained once they have.
+    classes : sequence of str
+        Names known so far.
     """
 
     method: str
@@ -52,6 +54,7 @@ class Overview:
     clusters: Clusters
     folder: Path | None
     awaits_labels: bool
+    classes: Sequence[str]
 
 
 def make_overview(
@@ -64,6 +67,7 @@ def make_overview(
     left_out: LeftOut,
     params: AnnotateParams,
     files: ImageFiles | None,
+    classes: Sequence[str] = (),
 ) -> Overview:
     """Measure what the gallery shows of an order's first picks.
 
@@ -83,6 +87,8 @@ def make_overview(
     params : AnnotateParams
     files : ImageFiles or None
         The files of the pool's images; None if they have none.
+    classes : sequence of str
+        Names known so far.
     """
     indices = [pick.index for pick in picks]
     if files is not None:
@@ -101,4 +107,5 @@ def make_overview(
         clusters=count_clusters(rows, indices, params.n_clusters, N_TYPICAL, params.seed),
         folder=folder,
         awaits_labels=files is not None and not pool.is_labelled,
+        classes=classes,
     )

@@ -1,12 +1,13 @@
 """Pages that need no network, and gallery.html: what was picked and why.
 
-Everything is inside a page's file: style, script, drawings, and thumbnails as data addresses. A content
+All is inside a page's file: style, script, drawings, and thumbnails as data addresses. A content
 security policy forbids the browser to load anything else, and to run any script but ours. The
 templates escape every text, and so every name that came from the user's files.
 """
 
 import base64
 import hashlib
+import json
 import math
 import shlex
 from collections.abc import Sequence
@@ -69,6 +70,7 @@ def _environment() -> Environment:
         "percent": percent,
         "first_part": lambda name: PurePosixPath(name).parts[0],
         "last_part": lambda name: PurePosixPath(name).name,
+        "cvat_labels": lambda names: json.dumps([{"name": name} for name in names]),
         "shell_quote": lambda path: shlex.quote(str(path)),
         "python_string": lambda path: repr(str(path)),
     }

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import expanded
-from zeroshot_al.sources.spreadsheet import read_table
+from zeroshot_al.sources.spreadsheet import quote_cell, read_table, unquote_cell
 from zeroshot_al.sources.user_files import read_text
 
 CONTROL = "label"  # name of the <Choices> in label_studio_config.xml
@@ -87,7 +87,10 @@ def _from_csv(path: Path) -> list[Answer]:
 
 
 def _labels_of_cell(cell: str) -> tuple[str, ...]:
-    """Read a label; Label Studio writes several of one image as JSON."""
+    """Read a label; Label Studio writes several of one image as JSON, our page formulas quoted."""
+    plain = unquote_cell(cell)
+    if plain != cell == quote_cell(plain):
+        return tuple(_labels(plain))
     if cell.startswith(("{", "[")):
         try:
             value = json.loads(cell)

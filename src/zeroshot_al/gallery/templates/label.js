@@ -1,7 +1,7 @@
 // What label.html shows, and what keys and clicks do. A view is the image that is shown, or a grid.
 const points = Int8Array.from(atob(data.points), (byte) => byte.charCodeAt(0));
-const KEYS = "123456789abcdefghijklmnopqrstuvwxyz";
-const N_GRID = 12;
+const KEYS = "1234567890abcdefghijklmnopqrstuvwxyz"; // of classes
+const N_GRID = window.innerWidth < 720 ? 9 : 12;
 const N_ALIKE = 8;
 
 let views = []; // lists of indices, as they were shown
@@ -12,24 +12,9 @@ let inGrid = false;
 
 const by = (id) => document.getElementById(id);
 const view = () => views[at] || [];
-const isOpen = (index) => !labels.has(index);
 const guessOf = (index) => (picks[index].guess ? picks[index].guess[0] : undefined);
-
-function say(text) {
-  by("status").textContent = text;
-}
-
-function make(tag, properties, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
-
-function makeButton(onClick, properties, ...children) {
-  const button = make("button", { type: "button", ...properties }, ...children);
-  button.addEventListener("click", onClick);
-  return button;
-}
+const percent = (share) => `${Math.round(100 * share)}%`;
+const say = (text) => (by("status").textContent = text);
 
 // Which images come next.
 
@@ -39,17 +24,12 @@ function isWanted(index) {
   return labels.get(index) === (show === "unsure" ? NOT_SURE : show.slice(1));
 }
 
-function squaredDistance(one, other) {
-  let sum = 0;
-  for (let k = 0; k < data.n_dims; k++) {
-    sum += (points[one * data.n_dims + k] - points[other * data.n_dims + k]) ** 2;
-  }
-  return sum;
-}
-
 function nearest(index, others, count) {
-  const gaps = others.map((other) => [squaredDistance(index, other), other]);
-  return gaps.sort((a, b) => a[0] - b[0] || a[1] - b[1]).slice(0, count).map(([, other]) => other);
+  const pointOf = (i) => points.subarray(i * data.n_dims, (i + 1) * data.n_dims);
+  const centre = pointOf(index);
+  const distance = (i) => pointOf(i).reduce((sum, x, k) => sum + (x - centre[k]) ** 2, 0);
+  const found = others.map((other) => [distance(other), other]);
+  return found.sort((a, b) => a[0] - b[0] || a[1] - b[1]).slice(0, count).map(([, i]) => i);
 }
 
 function gridOf(candidates) {
@@ -83,10 +63,6 @@ function next() {
   views = views.filter((shown) => shown.length);
   if (at + 1 >= views.length) views.push(newView());
   enter(Math.min(at + 1, views.length - 1));
-}
-
-function back() {
-  enter(Math.max(0, at - 1));
 }
 
 function start() {
@@ -144,109 +120,27 @@ function rename(name) {
 
 function mark(indices) {
   marked = new Set(indices);
-  by("stage").querySelectorAll(".tiles button").forEach(function (button, place) {
+  by("stage").querySelectorAll(".picks button").forEach(function (button, place) {
     button.setAttribute("aria-pressed", marked.has(view()[place]));
   });
 }
 
-function toggle(index) {
-  mark(marked.has(index) ? [...marked].filter((one) => one !== index) : [...marked, index]);
-}
-
-// Drawing.
-
-function image(index) {
-  const { image: src, id: alt } = picks[index];
-  return make("img", { src, alt, className: src.startsWith("data:image/png") ? "pixels" : "" });
-}
-
-function guessText([name, probability]) {
-  return `${name} ${Math.round(100 * probability)}%`;
-}
-
-function answer(index) {
-  if (!isOpen(index)) return make("b", {}, labels.get(index) || "not sure");
-  return make("span", {}, picks[index].guess ? `${guessText(picks[index].guess)}?` : "");
-}
-
-function tiles(indices, onClick) {
-  const tile = (i) => makeButton(() => onClick(i), { title: picks[i].id }, image(i), answer(i));
-  return make("ul", { className: "tiles" }, ...indices.map((i) => make("li", {}, tile(i))));
-}
-
-function figure(index) {
-  const { id, rank, reason } = picks[index];
-  const text = make("figcaption", {}, make("span", {}, id), ` #${rank} ${reason} `);
-  if (!isOpen(index)) text.append(answer(index));
-  return make("figure", {}, image(index), text);
-}
-
-function confirmButton() {
-  const guessed = view().filter(guessOf);
-  if (!guessed.length) return "";
-  const text = inGrid ? "Confirm the guesses of the marked" : `Guess: ${guessText(picks[guessed[0]].guess)}`;
-  return makeButton(confirmGuess, { className: "confirm" }, make("kbd", {}, "Enter"), ` ${text}`);
-}
-
-function drawStage() {
-  by("stage").classList.toggle("grid", inGrid);
-  const done = by("show").value === "todo" ? "Every image has an answer." : "None here.";
-  if (!view().length) by("stage").replaceChildren(make("p", { className: "done" }, done));
-  else by("stage").replaceChildren(inGrid ? tiles(view(), toggle) : figure(view()[0]), confirmButton());
-  if (inGrid) mark(marked);
-}
-
-function drawAlike() {
-  const [index] = view();
-  by("alike").hidden = inGrid || index === undefined || picks.length < 2;
-  if (by("alike").hidden) return;
-  const others = [...picks.keys()].filter((other) => other !== index);
-  by("strip").replaceChildren(tiles(nearest(index, others, N_ALIKE), goTo));
-}
-
-function classRow(name, position, count, most) {
-  const bar = make("i", {});
-  bar.style.width = `${(100 * count) / most}%`;
-  const parts = [make("kbd", {}, KEYS[position] || ""), make("span", {}, name), make("b", {}, String(count)), bar];
-  const pen = makeButton(() => rename(name), { className: "rename", title: `Rename ${name}` }, "✎");
-  pen.setAttribute("aria-label", pen.title);
-  return make("li", {}, makeButton(() => give(() => name), {}, ...parts), pen);
-}
-
-function drawShow(counts) {
-  const show = by("show");
-  const chosen = show.value;
-  const options = [["todo", `not labelled yet (${picks.length - labels.size})`]];
-  options.push(["unsure", `not sure (${counts.get(NOT_SURE) || 0})`]);
-  classes.forEach((name) => options.push(["=" + name, `${name} (${counts.get(name) || 0})`]));
-  show.replaceChildren(...options.map(([value, text]) => make("option", { value }, text)));
-  show.value = chosen;
-  if (!show.value) show.value = "todo";
-}
-
-function render() {
-  const counts = new Map();
-  labels.forEach((label) => counts.set(label, (counts.get(label) || 0) + 1));
-  const nUnsure = counts.get(NOT_SURE) || 0;
-  const most = Math.max(1, ...counts.values());
-  by("progress").value = labels.size;
-  by("progress-text").textContent =
-    `${labels.size - nUnsure} of ${picks.length} labelled` + (nUnsure ? `, ${nUnsure} not sure` : "");
-  by("grid").setAttribute("aria-pressed", inGrid);
-  by("back").disabled = at <= 0;
-  by("classes").replaceChildren(...classes.map((name, i) => classRow(name, i, counts.get(name) || 0, most)));
-  by("names").replaceChildren(...classes.map((value) => make("option", { value })));
-  drawShow(counts);
-  drawStage();
-  drawAlike();
-}
+const toggle = (index) => mark(marked.delete(index) ? marked : marked.add(index));
 
 // Keys and clicks.
 
+// Each class's key. One whose name is a key, such as those of digits, has that one.
+function keysOfClasses() {
+  const own = classes.filter((name) => [...KEYS].includes(name));
+  const free = [...KEYS].filter((key) => !own.includes(key));
+  return new Map(classes.map((name) => [name, own.includes(name) ? name : free.shift() || ""]));
+}
+
+const back = () => enter(Math.max(0, at - 1));
 const confirmGuess = () => give(guessOf);
 const notSure = () => give(() => NOT_SURE);
 const COMMANDS = {
-  Enter: confirmGuess, 0: notSure, ArrowRight: next, ArrowLeft: back,
+  Enter: confirmGuess, "?": notSure, ArrowRight: next, ArrowLeft: back,
   Delete: removeLabels, Backspace: removeLabels, "+": () => by("name").focus(),
   ".": switchGrid, ",": () => inGrid && mark(marked.size ? [] : view()),
 };
@@ -255,40 +149,40 @@ function commandOf(event) {
   // Some keyboards, such as French ones, have the digits on the shifted keys.
   const digit = event.shiftKey ? null : /^Digit(\d)$/.exec(event.code);
   const key = digit ? digit[1] : event.key;
-  const position = KEYS.indexOf(key.toLowerCase());
-  return position in classes ? () => give(() => classes[position]) : COMMANDS[key];
+  const keyOf = keysOfClasses();
+  const name = classes.find((one) => keyOf.get(one) === key.toLowerCase());
+  return name === undefined ? COMMANDS[key] : () => give(() => name);
 }
 
 function onKey(event) {
-  const target = event.target;
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  if (target.matches("input, select")) {
-    if (event.key === "Escape") by("stage").focus({ preventScroll: true });
-    return;
-  }
-  // Enter presses the button that has the focus; an image in the grid is marked by the space bar.
-  const isNative = event.key === "Enter" && target.matches("button:not([aria-pressed]), summary, a");
-  const command = isNative ? undefined : commandOf(event);
+  if (event.target.id === "name" && event.key === "Escape") by("stage").focus();
+  if (event.target.matches("input, select")) return;
+  // Enter presses the button that has the focus; the space bar marks an image in the grid.
+  const pressed = "button:not([aria-pressed]), summary, a";
+  if (event.key === "Enter" && event.target.matches(pressed)) return;
+  const command = commandOf(event);
   if (!command) return;
   event.preventDefault();
   say("");
   command();
 }
 
-async function load(file) {
-  try {
-    say(take(fromJson(await file.text())));
-  } catch {
-    return say(`${file.name} holds no labels; load what "Save as JSON" wrote.`);
-  }
+function add(found) {
+  say(take(found));
   start();
+}
+
+function load([file]) {
+  const refuse = () => say(`${file.name} holds no labels; load what "Save as JSON" wrote.`);
+  if (file) file.text().then((text) => add(fromJson(text))).catch(refuse);
 }
 
 function offer(found) {
   const count = [...found.labels.keys()].filter(isOpen).length;
   const text = `This browser holds labels of ${count} of these images from another batch. `;
   const line = make("p", { className: "alert" }, text);
-  line.append(makeButton(() => (say(take(found)), line.remove(), start()), {}, "Take them"));
+  line.append(makeButton(() => (add(found), line.remove()), {}, "Take them"));
   by("alert").after(line);
 }
 
@@ -298,7 +192,7 @@ function listen() {
   clicks.save = () => download(data.file.replace(/csv$/, "json"), toJson());
   Object.entries(clicks).forEach(([id, action]) => by(id).addEventListener("click", action));
   ["show", "sort"].forEach((id) => by(id).addEventListener("change", start));
-  by("load").addEventListener("change", (event) => load(event.target.files[0]));
+  by("load").addEventListener("change", (event) => load(event.target.files));
   by("new-class").addEventListener("submit", function (event) {
     event.preventDefault();
     giveTyped(by("name").value);

@@ -12,21 +12,16 @@ let labels = new Map(); // by index: the name of a class, or NOT_SURE
 let isKept = true; // whether the browser stores them
 let isDownloaded = true;
 
-function cleaned(name) {
-  return name.normalize("NFC").trim().replace(/\s+/g, " ");
-}
-
-function addClasses(names) {
-  classes = [...new Set([...classes, ...names])].filter(Boolean);
-}
+const cleaned = (name) => name.normalize("NFC").trim().replace(/\s+/g, " ");
+const isOpen = (index) => !labels.has(index);
+const addClasses = (names) => (classes = [...new Set([...classes, ...names])].filter(Boolean));
 
 // What the browser stores, and "Save as JSON" writes.
 function toJson() {
   const entries = [...labels].map(([index, label]) => [picks[index].id, label]);
-  const given = entries.filter(([, label]) => label !== NOT_SURE);
-  const unsure = entries.filter(([, label]) => label === NOT_SURE).map(([id]) => id);
-  return JSON.stringify(
-    { batch: data.batch, classes, labels: Object.fromEntries(given), not_sure: unsure }, null, 1);
+  const given = Object.fromEntries(entries.filter(([, label]) => label !== NOT_SURE));
+  const not_sure = entries.filter(([, label]) => label === NOT_SURE).map(([id]) => id);
+  return JSON.stringify({ batch: data.batch, classes, labels: given, not_sure }, null, 1);
 }
 
 // Throws if the text is not what `toJson` writes.
@@ -49,11 +44,10 @@ function take(found) {
   labels = new Map([...found.labels, ...labels]);
   addClasses(found.classes);
   store();
-  return [
-    `${found.labels.size - known.length} labels added.`,
-    nOther ? `${nOther} differ from yours, which stay.` : "",
-    found.nForeign ? `${found.nForeign} are of images that are not on this page.` : "",
-  ].join(" ");
+  const texts = [`${found.labels.size - known.length} labels added.`];
+  if (nOther) texts.push(`${nOther} differ from yours, which stay.`);
+  if (found.nForeign) texts.push(`${found.nForeign} are of images that are not on this page.`);
+  return texts.join(" ");
 }
 
 // The storage may be full or switched off: the page says so as long as labels are at stake.
@@ -85,14 +79,8 @@ function restore() {
 
 // Labels of these images from other batches, such as this one with another budget.
 function storedElsewhere() {
-  let keys = [];
-  try {
-    keys = Object.keys(localStorage).filter((key) => key.startsWith(PREFIX) && key !== KEY);
-  } catch {
-    return [];
-  }
-  const isNew = (found) => [...found.labels.keys()].some((index) => !labels.has(index));
-  return keys.map(stored).filter(isNew);
+  const keys = isKept ? Object.keys(localStorage).filter((key) => key.startsWith(PREFIX)) : [];
+  return keys.map(stored).filter((found) => [...found.labels.keys()].some(isOpen));
 }
 
 // As the project's tables for people: nothing that a spreadsheet takes for a formula.
@@ -114,6 +102,5 @@ function download(name, text) {
   isDownloaded = true;
 }
 
-window.addEventListener("beforeunload", function (event) {
-  if (!isKept && !isDownloaded && labels.size) event.preventDefault();
-});
+const isAtStake = () => !isKept && !isDownloaded && labels.size > 0;
+window.addEventListener("beforeunload", (event) => isAtStake() && event.preventDefault());
