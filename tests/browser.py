@@ -62,6 +62,10 @@ class Tab:
         for key in keys:
             self.page.keyboard.press(key)
 
+    def wait_for(self, selector: str, text: str) -> None:
+        """Return once an element holds the text."""
+        self.page.locator(selector, has_text=text).wait_for()
+
     def text(self, selector: str) -> str:
         """Return what a reader sees of an element."""
         return self.page.inner_text(selector)

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import zipfile
@@ -16,22 +17,25 @@ from PIL import Image
 
 import annotate
 from pools import write_pool
+from unit.test_label_page import data_of
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_csv, write_csv, write_npy
 from zeroshot_al.base.params import read_yaml
+from zeroshot_al.base.pool import HEADER as POOL_HEADER
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.gallery.annotation import file_name
+from zeroshot_al.gallery.guesses import PREDICTIONS_HEADER
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.orders import HEADER, REASON_HEADER
 from zeroshot_al.rounds import BATCH_HEADER, LABELLED_HEADER
-from zeroshot_al.sources.spreadsheet import unquote_cell
+from zeroshot_al.sources.spreadsheet import unquote_cell, write_table
 
 ROOT = Path(__file__).parents[2]
 N_TRAIN, BUDGET = 40, 25
 HOSTILE = ["=cmd().png", "<script>alert(1)</script>.png", "a b/été & co.jpg", "'-1.png"]
 HOSTILE += ["cafe\u0301.png", '-rf "$x".png', "日本/\\n.png", "two\nlines.png"]
 FILES = {"order.csv", "list.txt", "label_studio.json", "label_studio_config.xml"}
-FILES |= {"manifest.jsonl", "fiftyone.json", "gallery.html"}
+FILES |= {"manifest.jsonl", "fiftyone.json", "gallery.html", "label.html"}
 
 
 def make_workspace(root, ids, **annotate_params):
@@ -55,6 +59,7 @@ def make_workspace(root, ids, **annotate_params):
         rows_back = [(rank, i, ids[i], ("far", "representative")[rank % 2]) for rank, i in picks]
         write_csv(root / f"data/zero_shot_orders/{method}.csv", REASON_HEADER, rows_back)
     write_csv(root / "data/labels/labelled.csv", LABELLED_HEADER, [])
+    write_csv(root / "data/labels/labels.csv", POOL_HEADER, [])
     set_params(root, **annotate_params)
     return [row[2] for row in rows]
 
@@ -173,7 +178,7 @@ def test_images_are_written_only_when_asked_for(workspace):
     root, order = workspace
     set_params(root, write_images=False)
     annotate.main()
-    assert {path.name for path in (root / "data/annotate").iterdir()} == FILES
+    assert {path.name for path in (root / "data/annotate").iterdir()} == FILES - {"label.html"}
     rows = read("order.csv")
     assert {row["path"] for row in rows} == {""}
     assert read("list.txt").split() == order[:BUDGET]
@@ -265,6 +270,34 @@ def test_bad_params_leave_the_old_files(workspace, change, message):
     assert before == {
         path.name: path.stat().st_mtime_ns for path in (root / "data/annotate").iterdir()
     }
+
+
+def test_what_is_known_of_the_classes_goes_into_the_page_and_every_file(folder):
+    root, _ = folder
+    annotate.main()
+    page = read("gallery.html")
+    assert page.index('<a href="label.html">') < page.index("<h3>Label Studio</h3>")
+    assert {path.name for path in (root / "data/annotate").iterdir()} == FILES
+    assert '"predictions"' not in read("label_studio.json")
+    names = [unquote_cell(row["id"]) for row in read("order.csv")]
+    write_csv(root / "data/labels/labels.csv", POOL_HEADER, [("x", "train", "'rare' <1>")])
+    rows = [(name, "often", 0.75, 0.5, "") for name in names]
+    write_table(root / "data/predictions/predictions.csv", PREDICTIONS_HEADER, rows)
+    write_csv(root / "batches/1.csv", BATCH_HEADER, [])
+    annotate.main()
+    assert {path.name for path in (root / "data/annotate").iterdir()} == FILES | {
+        "cvat_annotations.xml"
+    }
+    page = data_of(root / "data/annotate/label.html")
+    assert page["classes"] == ["'rare' <1>"]
+    assert page["file"] == "labels_2.csv"
+    assert [pick["guess"] for pick in page["picks"]] == [["often", 0.75]] * BUDGET
+    assert "<Choice value=\"'rare' &lt;1&gt;\"/>" in read("label_studio_config.xml")
+    for name in ("label_studio.json", "fiftyone.json", "cvat_annotations.xml"):
+        assert read(name).count("often") == BUDGET
+    command = re.search(r"cvat-cli task create.*?jsonl", html.unescape(read("gallery.html")), re.S)
+    words = shlex.split(command[0])
+    assert json.loads(words[words.index("--labels") + 1]) == [{"name": "'rare' <1>"}]
 
 
 def test_a_file_that_is_gone_is_named(folder):

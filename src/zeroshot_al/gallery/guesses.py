@@ -25,7 +25,7 @@ class Guesses(NamedTuple):
     version: str
 
 
-def read_guesses(path: Path, ids: Collection[str]) -> Guesses:
+def read_guesses(path: str | Path, ids: Collection[str]) -> Guesses:
     """Read the guesses of some images out of predictions.csv, if it is there.
 
     Raises
@@ -33,7 +33,7 @@ def read_guesses(path: Path, ids: Collection[str]) -> Guesses:
     InputError
         As `read_rows`.
     """
-    if not path.exists():
+    if not Path(path).exists():
         return Guesses({}, "")
     wanted, by_id = set(ids), {}
     for cells in read_rows(path, PREDICTIONS_HEADER):

@@ -192,6 +192,7 @@ function listen() {
   clicks.save = () => download(data.file.replace(/csv$/, "json"), toJson());
   Object.entries(clicks).forEach(([id, action]) => by(id).addEventListener("click", action));
   ["show", "sort"].forEach((id) => by(id).addEventListener("change", start));
+  by("load").addEventListener("click", (event) => (event.target.value = "")); // the same file again
   by("load").addEventListener("change", (event) => load(event.target.files));
   by("new-class").addEventListener("submit", function (event) {
     event.preventDefault();
