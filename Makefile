@@ -52,7 +52,7 @@ annotate: .venv/installed  ## which BUDGET of the images in ROOT to label next
 	    download labels
 	python scripts/close_batch.py
 	dvc exp run annotate
-	@echo "Look at data/annotate/gallery.html; it says how to import the picks into a labelling tool."
+	@echo "To label, in a browser: $$(echo data/annotate/label*.html); to look at: data/annotate/gallery.html"
 
 train: .venv/installed  ## a model on the labels that came back, in the file LABELS
 	$(FORCED) -S $(call path,profiles.folder.labels.file,LABELS) $(SET) labels
