@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from browser import Tab, needs_browser
 from zeroshot_al.base.files import read_csv, write_npy
 from zeroshot_al.base.pool import HEADER, load_pool
 from zeroshot_al.rounds import BATCH_HEADER, read_labelled
@@ -136,6 +137,33 @@ def test_batches_are_disjoint_and_end_with_the_pool(project, annotated, tmp_path
         "kcenter": "budget 20 exceeds the 0 picks left of data/orders/simclr.csv",
     }[rule] in done.stderr.splitlines()[-1]
     assert project.outs() == before
+
+
+@needs_browser
+def test_batches_are_labelled_in_the_page(browser, project, annotated, tmp_path):
+    class_of, files, given = annotated[2], [], {}
+    for batch in (1, 2):
+        tab = Tab(browser.new_context(), project.root / "data/annotate/label.html")
+        shown = tab.page.locator("#stage img")
+        if batch == 1:  # the second page knows the classes
+            for _ in CLASSES:
+                tab.page.fill("#name", class_of[shown.get_attribute("alt")])
+                tab.press("Enter")
+        keys = {
+            text.split("\n")[1]: text[0]
+            for text in tab.page.locator("#classes li").all_inner_texts()
+        }
+        while shown.count():
+            tab.press(keys[class_of[shown.get_attribute("alt")]])
+        files.append(tab.download("#download", tmp_path))
+        tab.check()
+        given |= {row["id"]: class_of[row["id"]] for row in picks(project)}
+        project.set_params({"profiles.folder.labels.file": " ".join(map(str, files))})
+        next_batch(project)
+        found = read_csv(project.root / "data/labels/labels.csv", HEADER)
+        assert {row["id"]: row["label"] for row in found} == given
+        assert len(given) == batch * BUDGET
+    assert [file.name for file in files] == ["labels_1.csv", "labels_2.csv"]
 
 
 def test_a_test_folder_and_labels_with_every_problem(project, annotated, tmp_path):
