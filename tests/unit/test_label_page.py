@@ -148,7 +148,7 @@ def context(browser):
 
 
 @needs_browser
-def test_a_batch_is_labelled_by_keys_survives_a_reload_and_is_read_back(context, tmp_path):
+def test_a_batch_is_labelled_by_keys_survives_reload_and_crash_and_is_read_back(context, tmp_path):
     (path,) = write_pages(tmp_path)
     tab = Tab(context, path)
     for name in HOSTILE_CLASSES:  # each goes to the image that is shown
@@ -165,6 +165,11 @@ def test_a_batch_is_labelled_by_keys_survives_a_reload_and_is_read_back(context,
     progress = f"{len(expected)} of {len(NAMES)} labelled"
     assert tab.text("#progress-text") == progress
     tab.page.reload()
+    assert tab.text("#progress-text") == progress
+    tab.check()
+    with tab.page.expect_event("crash"), pytest.raises(Exception, match="ERR_ABORTED"):
+        tab.page.goto("chrome://crash")
+    tab = Tab(context, path)
     assert tab.text("#progress-text") == progress
     assert NAMES[9] in tab.page.get_attribute("#stage img", "alt")
     rows = [row.split("\n") for row in tab.page.locator("#classes li").all_inner_texts()]
