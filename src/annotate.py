@@ -2,9 +2,8 @@
 
 Reads   data/pool/, data/embeddings/, data/zero_shot_orders/ or, by `rule`, data/orders/;
         data/labels/ and batches/, what is no pick any more; data/predictions/, guesses
-Writes  data/annotate/ (label.html to label them in, gallery.html, order.csv, list.txt, and for
-        Label Studio, CVAT and FiftyOne label_studio.json, manifest.jsonl, fiftyone.json; images/
-        if the pool's images have no files of their own)
+Writes  data/annotate/ (label.html, gallery.html, order.csv, list.txt, a file or two for each of
+        Label Studio, CVAT, FiftyOne; images/ if the pool's images have no files of their own)
 Params  budget, rule, profiles.<profile>.{annotate, data, order}
 Paper   not in it: what comes after its order
 """
@@ -71,10 +70,8 @@ def main() -> None:
             classes,
             guesses.version,
         )
-        pages = []
-        if files is not None or images is not None:
-            batch = max(read_batches("batches"), default=0) + 1
-            pages = write_label_pages(directory, picks, images, rows[order], classes, batch)
+        batch = max(read_batches("batches"), default=0) + 1
+        pages = write_label_pages(directory, picks, images, rows[order], classes, batch)
         with atomic_path(directory / "gallery.html") as temporary:
             temporary.write_bytes(render_gallery(overview, pages).encode())
 

@@ -38,7 +38,7 @@ def write_label_pages(
     ----------
     directory, picks
     images : ndarray of shape (n_picks, height, width, 3), uint8, or None
-        Of the picks; None to show their files.
+        Of the picks; None to show their files. Without either there is no page.
     rows : ndarray of shape (n_picks, n_dims), float32
         Embeddings of the picks.
     classes : sequence of str
@@ -58,6 +58,8 @@ def write_label_pages(
     InputError
         If the file of a pick cannot be read.
     """
+    if images is None and not picks[0].path:
+        return []
     if images is None:
         addresses = file_thumbnails([pick.path for pick in picks], LARGE_PX)
     else:
