@@ -223,6 +223,23 @@ def shown(tab, where="#stage"):
 
 
 @needs_browser
+def test_the_parts_of_a_batch_share_the_classes_that_were_typed(context, tmp_path):
+    first, second, *_ = write_pages(tmp_path, size_px=64, max_bytes=80_000)
+    tab = Tab(context, first)
+    for name in ("cat", "dog"):
+        tab.page.fill("#name", name)
+        tab.press("Enter")
+    tab.page.click("header a")
+    assert tab.page.url == second.as_uri()
+    tab.press("2")
+    part = data_of(second)
+    file = tab.download("#download", tmp_path)
+    assert file.name == part["file"]
+    assert read_labels(file) == {part["picks"][0]["id"]: "dog"}
+    tab.check()
+
+
+@needs_browser
 def test_guesses_are_shown_and_confirmed(context, tmp_path):
     (path,) = write_pages(tmp_path, classes=["kind 0", "kind 1", "kind 2"], guessed=True)
     tab = Tab(context, path)

@@ -70,54 +70,45 @@ def write_label_pages(
         for pick, address in zip(picks, addresses, strict=True)
     ]
     parts = split(sizes, max_bytes)
-    names = [f"label_{i + 1}.html" for i in range(len(parts))] if len(parts) > 1 else ["label.html"]
+    several = len(parts) > 1
+    names = [f"label_{i + 1}.html" for i in range(len(parts))] if several else ["label.html"]
+    hashes = [batch_hash([pick.id for pick in picks[part]]) for part in parts]
     for number, part in enumerate(parts):
-        file = f"labels_{batch}" + (f"_part_{number + 1}" if len(parts) > 1 else "") + ".csv"
-        text = render_part(picks[part], addresses[part], points[part], classes, file, names, number)
+        file = f"labels_{batch}" + (f"_part_{number + 1}" if several else "") + ".csv"
+        data = {
+            "batch": hashes[number],
+            "parts": hashes,
+            "file": file,
+            "classes": list(classes),
+            "n_dims": points.shape[1],
+            "points": base64.b64encode(points[part].tobytes()).decode(),
+            "picks": _shown(picks[part], addresses[part]),
+        }
+        text = render(
+            "label.html.j2",
+            ["gallery.css", "label.css"],
+            ["label_store.js", "label.js", "label_draw.js"],
+            data=data,
+            names=names,
+            number=number,
+        )
         with atomic_path(directory / names[number]) as temporary:
             temporary.write_bytes(text.encode())
     return names
 
 
-def render_part(
-    picks: Sequence[Pick],
-    addresses: Sequence[str],
-    points: np.ndarray,
-    classes: Sequence[str],
-    file: str,
-    parts: Sequence[str],
-    part: int,
-) -> str:
-    """Make the page of consecutive picks."""
-    data = {
-        "batch": batch_hash([pick.id for pick in picks]),
-        "file": file,
-        "classes": list(classes),
-        "n_dims": points.shape[1],
-        "points": base64.b64encode(points.tobytes()).decode(),
-        "picks": [
-            {
-                "id": pick.id,
-                "rank": pick.rank,
-                "reason": pick.reason,
-                "guess": pick.guess,
-                "image": address,
-            }
-            for pick, address in zip(picks, addresses, strict=True)
-        ],
-    }
-    return render(
-        "label.html.j2",
-        ["gallery.css", "label.css"],
-        ["label_store.js", "label.js", "label_draw.js"],
-        data=data,
-        n_picks=len(picks),
-        first=picks[0].rank,
-        has_guesses=any(pick.guess for pick in picks),
-        file=file,
-        parts=parts,
-        part=part,
-    )
+def _shown(picks: Sequence[Pick], addresses: Sequence[str]) -> list[dict[str, object]]:
+    """Make what the page knows of each pick."""
+    return [
+        {
+            "id": pick.id,
+            "rank": pick.rank,
+            "reason": pick.reason,
+            "guess": pick.guess,
+            "image": address,
+        }
+        for pick, address in zip(picks, addresses, strict=True)
+    ]
 
 
 def batch_hash(ids: Sequence[str]) -> str:

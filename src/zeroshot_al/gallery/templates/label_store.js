@@ -74,6 +74,7 @@ function restore() {
   const found = stored(KEY);
   classes = data.classes.slice();
   addClasses(found.classes);
+  data.parts.forEach((batch) => addClasses(stored(PREFIX + batch).classes)); // typed there
   labels = found.labels;
 }
 
