@@ -22,7 +22,7 @@ def main() -> None:
     labelled = read_labelled(LABELS)
     if path := close_batch(reasons, labelled, BATCHES):
         n_back = len(reasons.keys() & set(labelled))
-        print(f"{path}: {n_back} of these {len(reasons)} images are labelled; labels of the others")
+        print(f"{path}: {n_back} of these {len(reasons)} images are labelled; other labels of them")
         print("can still come, and the next `make annotate` gives out other images.")
 
 

@@ -9,6 +9,7 @@ ROOMS = (
     "base",
     "process",
     "orders",
+    "rounds",
     "sources",
     "engine",
     "selfsup",
