@@ -17,6 +17,14 @@ def centred(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
+def fit_linear(rows: np.ndarray, labels: np.ndarray, linear_c: float) -> LogisticRegression:
+    """Fit the logistic regression to centred rows, whose labels are of two classes at least."""
+    with warnings.catch_warnings():
+        # A fit that is stopped after so many steps predicts as well.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LogisticRegression(C=linear_c, max_iter=MAX_ITER).fit(rows, labels)
+
+
 def head_accuracies(
     rows: np.ndarray,
     labels: np.ndarray,
@@ -69,11 +77,7 @@ def _linear_labels(
 ) -> np.ndarray:
     if (labels == labels[0]).all():
         return np.full(len(test_rows), labels[0])
-    with warnings.catch_warnings():
-        # A fit that is stopped after so many steps predicts as well.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model = LogisticRegression(C=linear_c, max_iter=MAX_ITER).fit(rows, labels)
-    return model.predict(test_rows)
+    return fit_linear(rows, labels, linear_c).predict(test_rows)
 
 
 def _nearest_labels(
