@@ -94,7 +94,9 @@ def training(contender: str, n_steps: int) -> tuple[float, int, int]:
     device, batch = pick_device(), params.batch_size
     images = random_images(N_IMAGES)
     labels = np.arange(N_IMAGES) % N_CLASSES
-    network = engine.Classifier(params, N_CLASSES, torch.zeros(3), torch.ones(3)).network
+    network = engine.Classifier(
+        engine.new_network(params, N_CLASSES), torch.zeros(3), torch.ones(3)
+    ).network
     inputs = torch.rand(batch, 3, params.crop_px, params.crop_px, device=device)
     if contender == "torchvision's loop":
         from _engine_peers import plain_loop

@@ -175,18 +175,24 @@ def _name(rule: Rule, method: str) -> str:
     return method if rule == "kcenter" else f"{method}_{rule}"
 
 
-def _choose(
+def choose_method(
     method: str | None, directory: str | Path, files: Mapping[str, Path]
 ) -> tuple[str, Path]:
-    """Return the only method and its file, or those of the method given."""
+    """Return the only method and its file, or those of the method given, of files by method.
+
+    Raises
+    ------
+    InputError
+        If there are several, and the method given is none of them.
+    """
     if len(files) > 1 and method is None:
         raise InputError(
-            f"order.method is null, and {directory} holds the orders of {', '.join(files)}; "
+            f"order.method is null, and {directory} holds those of {', '.join(files)}; "
             "name one of them in params.yaml"
         )
     if len(files) > 1 and method not in files:
         raise InputError(
-            f"order.method {method!r} has no order in {directory}; "
+            f"order.method {method!r} has no file in {directory}; "
             f"set it to {' or '.join(files)} in params.yaml"
         )
     chosen = method if len(files) > 1 else next(iter(files))
@@ -220,7 +226,7 @@ def read_orders(
         name: (path, _read_order(path, "kcenter", pool_ids)[0])
         for name, path in _order_files(kcenter, "kcenter").items()
     }
-    chosen, path = _choose(method, zero_shot, _order_files(zero_shot, "zero_shot"))
+    chosen, path = choose_method(method, zero_shot, _order_files(zero_shot, "zero_shot"))
     return found | {_name("zero_shot", chosen): (path, _read_order(path, "zero_shot", pool_ids)[0])}
 
 
@@ -240,7 +246,7 @@ def choose_order(
         the method given is none of them.
     """
     directory = kcenter if rule == "kcenter" else zero_shot
-    chosen, path = _choose(method, directory, _order_files(directory, rule))
+    chosen, path = choose_method(method, directory, _order_files(directory, rule))
     picks, column = _read_order(path, rule, pool_ids)
     if rule == "kcenter":
         column = ["far" if math.isfinite(float(radius)) else "start" for radius in column]

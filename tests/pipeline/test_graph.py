@@ -71,6 +71,7 @@ def test_the_stages_are_these_in_this_order(fresh_project):
         "labels",
         "zero_shot_order",
         "probe_curves",
+        "predict",
         "annotate",
         *(f"train_budget@{budget}" for budget in range(5000, 25001, 2500)),
         "baseline_random",

@@ -21,6 +21,7 @@ ROOMS = (
     "methods",
     "gallery",
     "labels",
+    "predicting",
     "report",
 )
 

@@ -40,7 +40,7 @@ class Experiment:
 def load_experiment(path: str | Path = "params.yaml") -> Experiment:
     """Read and check the profile's name, budgets, seeds and rule; raise an `InputError`."""
     document = _read(path)
-    experiment = _build(
+    experiment = build(
         Experiment,
         {key: value for key, value in document.items() if key not in _NOT_OF_THE_EXPERIMENT},
         str(path),
@@ -106,7 +106,7 @@ def load_section(
     _check_known(set(defaults), sections, f"profiles.{profile} of {path}")
     layers = [held.get(name, {}) for held in (defaults, sections) for name in names]
     values = functools.reduce(merge, layers)
-    return _build(cls, values, f"profiles.{profile}.{section} of {path}")
+    return build(cls, values, f"profiles.{profile}.{section} of {path}")
 
 
 def merge(default: object, override: object) -> object:
@@ -164,7 +164,8 @@ def _check_known(expected: set[str], found: dict, where: str) -> None:
             raise InputError(f"unknown key {key!r} in {where}; {hint}")
 
 
-def _build(cls: type[T], values: object, where: str) -> T:
+def build(cls: type[T], values: object, where: str) -> T:
+    """Make a dataclass of what YAML or JSON holds: exactly its keys, of exactly its types."""
     types_by_name = typing.get_type_hints(cls)
     _check_keys(set(types_by_name), values, where)
     return cls(
@@ -188,7 +189,7 @@ def _convert(kind: object, value: object, name: str, where: str) -> object:
             return None
         return _convert(typing.get_args(kind)[0], value, name, where)
     elif dataclasses.is_dataclass(kind):
-        return _build(kind, value, f"{name} in {where}")
+        return build(kind, value, f"{name} in {where}")
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     elif type(value) is kind:

@@ -64,28 +64,23 @@ class Classifier:
     On several ranks, every method is collective and returns the same on each.
     """
 
-    def __init__(
-        self,
-        params: ClassifierParams,
-        n_classes: int,
-        mean: Tensor,
-        std: Tensor,
-        ranks: Ranks = ALONE,
-    ) -> None:
+    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor, ranks: Ranks = ALONE) -> None:
         self.device = pick_device()
         self._ranks = ranks
-        network = make_model(
-            params.name, params.depth, params.width, params.stem_stride, n_classes, params.crop_px
-        )
         network = synchronized(network, ranks)
         self.network = network.to(self.device, memory_format=torch.channels_last)
-        self._mean, self._std = mean.to(self.device), std.to(self.device)
+        self.mean, self.std = mean.to(self.device), std.to(self.device)
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
         """Return the fraction of uint8 (n, h, w, 3) images given their int64 (n,) label."""
         with autocast(self.device):
             predicted = self._apply(self.network, images).argmax(dim=1)
         return float((predicted.cpu() == torch.from_numpy(labels)).double().mean())
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Return float32 (n, n_classes) of uint8 (n, h, w, 3) images."""
+        with autocast(self.device):
+            return self._apply(self.network, images).float().cpu().numpy()
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Return float32 (n, n_features): the pre-final layer, which Core-Set measures in.
@@ -104,8 +99,15 @@ class Classifier:
         # Once at least: a rank may have no image, and its part must have the others' form.
         for start in range(0, max(1, len(images)), batch_size):
             batch = torch.tensor(images[start : start + batch_size], device=self.device)
-            outputs.append(function(normalize(batch, self._mean, self._std)))
+            outputs.append(function(normalize(batch, self.mean, self.std)))
         return torch.cat(self._ranks.gather_rows(torch.cat(outputs)))
+
+
+def new_network(params: ClassifierParams, n_classes: int) -> nn.Module:
+    """Make the model of section `classifier`, with weights from torch's global generator."""
+    return make_model(
+        params.name, params.depth, params.width, params.stem_stride, n_classes, params.crop_px
+    )
 
 
 def train_classifier(
@@ -117,8 +119,9 @@ def train_classifier(
     checkpoint_dir: Path,
     on_step: Callable[[int], object],
     ranks: Ranks = ALONE,
+    network: nn.Module | None = None,
 ) -> Classifier:
-    """Train a classifier from scratch with Cutout, flip and crop.
+    """Train a classifier with Cutout, flip and crop.
 
     Parameters
     ----------
@@ -135,6 +138,9 @@ def train_classifier(
     ranks
         They share every batch: draws and batches are those of one process, and the weights are
         equal up to rounding, which training amplifies.
+    network
+        To go on with, from views in [0, 1] to (n, n_classes); None: the model of `params`, from
+        scratch.
 
     Raises
     ------
@@ -147,7 +153,11 @@ def train_classifier(
     Zagoruyko and Komodakis, "Wide Residual Networks", 2016; DeVries and Taylor, "Cutout", 2017,
     section 4.1: SGD with Nesterov momentum 0.9, the learning rate here on a cosine.
     """
-    if params.name == "vit" and images.shape[1:3] != (params.crop_px, params.crop_px):
+    if (
+        network is None
+        and params.name == "vit"
+        and images.shape[1:3] != (params.crop_px, params.crop_px)
+    ):
         raise InputError(
             f"a vit reads images of the size that it is trained on: crop_px {params.crop_px} must "
             f"be the images' {' x '.join(map(str, images.shape[1:3]))} pixels; change it in "
@@ -156,8 +166,11 @@ def train_classifier(
     check_batch_size(params.batch_size, ranks)
     initial_weights(seed)
     on_device = torch.from_numpy(np.ascontiguousarray(images)).to(pick_device())
-    mean, std = pixel_statistics(images)
-    classifier = Classifier(params, n_classes, mean, std, ranks)
+    mean, std = torch.zeros(3), torch.ones(3)
+    if network is None:
+        mean, std = pixel_statistics(images)
+        network = new_network(params, n_classes)
+    classifier = Classifier(network, mean, std, ranks)
     network, device = classifier.network, classifier.device
     optimizer = torch.optim.SGD(
         network.parameters(),

@@ -58,7 +58,8 @@ def run_trainings(
     """
     jobs = list(trainings.values())
     _check_memory(jobs, pool.train_images.shape[1:], ranks)
-    arrays = (pool.train_images, pool.train_labels, pool.test_images, pool.test_labels)
+    arrays = [pool.train_images, pool.test_images]
+    arrays += [pool.train_labels, pool.test_labels] if pool.is_labelled else []
     directory = checkpoint_root() / stage / fingerprint(*jobs, *arrays)
     yield dict(zip(trainings, side_by_side(jobs, directory, description, ranks), strict=True))
     if ranks.is_first:

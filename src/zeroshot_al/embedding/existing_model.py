@@ -65,6 +65,25 @@ def load_existing_model(spec: str, onnx: OnnxParams) -> nn.Module:
     return OnnxModel(_find(spec), onnx) if spec.endswith(".onnx") else load_timm_model(spec)
 
 
+def weights_file(spec: str) -> Path:
+    """Return the file that `load_existing_model` reads; published weights are fetched.
+
+    Raises
+    ------
+    InputError
+        If it is not there, as for `load_timm_model`.
+    """
+    name, _, file = spec.strip().partition(":")
+    if not (file or spec.endswith(".onnx")):
+        import timm
+
+        return fetch(name, _published(timm, name))
+    path = _find(file or spec)
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; correct encoder.weights in params.yaml")
+    return path
+
+
 def load_timm_model(spec: str) -> ExistingModel:
     """Make the encoder that "MODEL" or "MODEL:FILE" names.
 

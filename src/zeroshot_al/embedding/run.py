@@ -10,7 +10,7 @@ from torch import nn
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path, read_npy, write_npy
 from zeroshot_al.base.ranks import Ranks
-from zeroshot_al.embedding.existing_model import load_existing_model
+from zeroshot_al.embedding.existing_model import load_existing_model, weights_file
 from zeroshot_al.embedding.features import write_features
 from zeroshot_al.embedding.onnx_model import OnnxParams
 from zeroshot_al.engine.runtime import pick_device
@@ -69,3 +69,28 @@ def load_encoders(params: EncoderParams, onnx: OnnxParams, models_dir: str) -> d
             "its pretraining, or set encoder.weights"
         )
     return encoders
+
+
+def encoder_file(method: str, params: EncoderParams, models_dir: str) -> Path:
+    """Return the file of a method's encoder, by which it can be told from others.
+
+    Raises
+    ------
+    InputError
+        If it is not there.
+    """
+    if method == EXISTING and params.weights is not None:
+        return weights_file(params.weights)
+    path = Path(models_dir, method, f"{method}.safetensors")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; run the stage that writes it")
+    return path
+
+
+def load_one_encoder(
+    method: str, params: EncoderParams, onnx: OnnxParams, models_dir: str
+) -> nn.Module:
+    """Load one method's encoder, with the errors of `encoder_file` and of its loader."""
+    if method == EXISTING and params.weights is not None:
+        return load_existing_model(params.weights, onnx)
+    return load_encoder(encoder_file(method, params, models_dir), params)

@@ -4,12 +4,22 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from zeroshot_al.base.errors import InputError, printable
 from zeroshot_al.labels.label_files import Answer
 from zeroshot_al.labels.label_join import ALIKE, PROBLEMS, IdFinder, Problem, join_labels
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FinetuneParams:
+    """What fine-tuning does otherwise than section `classifier`."""
+
+    steps: int
+    learning_rate: float
+    warmup_steps: int
 
 
 @dataclass(frozen=True)
@@ -27,12 +37,18 @@ class LabelsParams:
     classes : tuple of str or None
         Names that a label may have; None takes the test folders' names, or any where there is no
         test folder.
+    model : {"head", "finetune", "network"}
+        What the labels train: logistic regression on the embeddings, their encoder with a linear
+        layer, or section `classifier` from scratch.
+    finetune : FinetuneParams
     """
 
     file: str | None
     labelled: str | None
     test_root: str | None
     classes: tuple[str, ...] | None
+    model: Literal["head", "finetune", "network"]
+    finetune: FinetuneParams
 
 
 def label_pool(

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-N_BINS = 10
+MOST_BINS, LABELS_A_BIN = 10, 100  # fewer labels make an error out of chance alone
 LOG_TEMPERATURES = (-4.0, 4.0)  # of e: from 0.02 to 55
 
 
@@ -36,9 +36,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def calibration_error(
-    confidence: np.ndarray, right: np.ndarray, weights: np.ndarray
-) -> float:
+def calibration_error(confidence: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:
     """Return the expected calibration error: how far confidence is from accuracy, in the mean.
 
     Parameters
@@ -52,6 +50,7 @@ def calibration_error(
     empty.
     """
     error = 0.0
-    for part in np.array_split(np.argsort(confidence, kind="stable"), min(N_BINS, len(right))):
+    n_bins = min(MOST_BINS, max(1, len(right) // LABELS_A_BIN))
+    for part in np.array_split(np.argsort(confidence, kind="stable"), n_bins):
         error += abs(np.sum(weights[part] * (confidence[part] - right[part])))
     return float(error / weights.sum())

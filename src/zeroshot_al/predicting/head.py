@@ -9,6 +9,8 @@ from zeroshot_al.probing.heads import fit_linear
 
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """Inverse regularisations that are tried; of alike ones the strongest regularisation."""
+FEW = 1000
+"""Labels up to which there are ten folds; above, a fifth less in training costs little."""
 UNTRIED = 10.0
 """Where no class has two labels to try with."""
 
@@ -49,18 +51,16 @@ def fit_head(rows: np.ndarray, labels: np.ndarray, n_classes: int, strength: flo
     return Head(weight, bias)
 
 
-def stratified_folds(labels: np.ndarray, seed: int) -> np.ndarray:
+def stratified_folds(labels: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
     """Give each label a fold, a class's in turn; -1, always in training, to a class's only one.
 
-    Ten folds, five above 1,000 labels, where a tenth less in training costs little accuracy.
     scikit-learn's own splitter would hold out a class's only label.
 
     Parameters
     ----------
     labels : ndarray of shape (n,), int64
-    seed : int
+    n_folds, seed : int
     """
-    n_folds = 10 if len(labels) <= 1000 else 5
     rng = np.random.default_rng(seed)
     folds = np.full(len(labels), -1)
     start = 0

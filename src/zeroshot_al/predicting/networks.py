@@ -1,0 +1,117 @@
+"""Networks in place of a head: the encoder fine-tuned, or a classifier from scratch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from zeroshot_al.base.files import read_npy, write_npy
+from zeroshot_al.base.pool import Pool, load_pool
+from zeroshot_al.base.ranks import ALONE, Ranks
+from zeroshot_al.classifier.classifier import ClassifierParams, train_classifier
+from zeroshot_al.classifier.side_by_side import run_trainings
+from zeroshot_al.classifier.training import OnStep
+from zeroshot_al.predicting.labelled import Labelled
+from zeroshot_al.predicting.saved import (
+    EncoderUsed,
+    classifier_tensors,
+    finetuned_network,
+    write_tensors,
+)
+
+FINAL = -1  # the key of the training on all labels, beside those of the folds
+
+
+@dataclass(frozen=True)
+class LabelTraining:
+    """A network to train on some labels, and the images whose logits are wanted."""
+
+    indices: tuple[int, ...]  # of the pool
+    codes: tuple[int, ...]
+    n_classes: int
+    wanted: tuple[int, ...]  # of the pool; none of the training whose weights are wanted
+    seed: int
+    params: ClassifierParams
+    encoder: EncoderUsed | None  # to go on from; None: from scratch
+    pool_dir: str
+    models_dir: str
+
+    @property
+    def n_steps(self) -> int:
+        """Of the optimiser."""
+        return self.params.steps
+
+    @property
+    def n_images(self) -> int:
+        """How many images it holds in memory."""
+        return len(self.indices)
+
+    def run(self, checkpoint_dir: Path, on_step: OnStep, ranks: Ranks = ALONE) -> str:
+        """Return the path of the logits, or of the weights; what is finished is kept."""
+        name = "logits.npy" if self.wanted else "weights.safetensors"
+        path = checkpoint_dir / name
+        if path.exists():
+            on_step(self.n_steps)
+            return str(path)
+        images = load_pool(self.pool_dir).train_images
+        network: nn.Module | None = None
+        if self.encoder is not None:
+            network = finetuned_network(self.encoder.load(self.models_dir), self.n_classes)
+        classifier = train_classifier(
+            images[list(self.indices)],
+            np.array(self.codes, dtype=np.int64),
+            self.n_classes,
+            self.params,
+            self.seed,
+            checkpoint_dir,
+            on_step,
+            ranks,
+            network,
+        )
+        if self.wanted:
+            write_npy(path, classifier.logits(images[list(self.wanted)]))
+        else:
+            write_tensors(path, classifier_tensors(classifier))
+        return str(path)
+
+
+def train_networks(
+    pool: Pool,
+    labelled: Labelled,
+    folds: np.ndarray,
+    make: Callable[..., LabelTraining],
+    on_weights: Callable[[Path], object],
+) -> np.ndarray:
+    """Train a network a fold and one on all labels; return the logits out of fold.
+
+    Parameters
+    ----------
+    pool, labelled
+    folds : ndarray of shape (n_labels,), int64
+        As `stratified_folds` returns them.
+    make
+        From indices, codes and wanted to a `LabelTraining`.
+    on_weights
+        Is given the file of the last one's weights, which is gone after.
+
+    Returns
+    -------
+    ndarray of shape (n_labels, n_classes), float32
+        NaN in the rows of the fold -1.
+    """
+    trainings = {}
+    for fold in [*np.unique(folds[folds >= 0]).tolist(), FINAL]:
+        held = (folds == fold) & (fold != FINAL)
+        kept = ~held
+        trainings[fold] = make(
+            *(tuple(values[kept].tolist()) for values in (labelled.indices, labelled.codes)),
+            wanted=tuple(labelled.indices[held].tolist()),
+        )
+    logits = np.full((len(folds), len(labelled.classes)), np.nan, dtype=np.float32)
+    with run_trainings("predict", trainings, pool, "networks") as paths:
+        for fold in trainings.keys() - {FINAL}:
+            logits[folds == fold] = read_npy(paths[fold])
+        on_weights(Path(paths[FINAL]))
+    return logits
