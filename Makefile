@@ -33,7 +33,7 @@ checked = $(or $($(1)),$(error $(1) is not given; see the README))$(if $(or $(fi
 number = $(if $(or $(findstring $(newline),$(1)),$(shell printf %s '$(subst ','\'',$(1))' \
     | tr -d 0-9)),,$(1))
 
-.PHONY: demo annotate train test test-slow lint repro share bench torture verify clean
+.PHONY: demo annotate train predict test test-slow lint repro share bench torture verify clean
 
 demo: .venv/installed  ## the whole pipeline on scikit-learn's digits, minutes, no network
 	@dvc exp remove --quiet demo 2>/dev/null || true
@@ -58,6 +58,9 @@ train: .venv/installed  ## a model on the labels that came back, in the file LAB
 	$(FORCED) -S $(call path,profiles.folder.labels.file,LABELS) $(SET) labels
 	python scripts/close_batch.py
 	@! grep -q '^  predict:' dvc.yaml || dvc exp run predict
+
+predict: .venv/installed  ## guesses for the images of another folder, ROOT, by the model of make train
+	python scripts/predict_folder.py '$(subst ','\'',$(or $(ROOT),$(error ROOT is not given)))'
 
 test: .venv/installed-dev lint  ## all tests, on 2 cores in minutes
 	pytest -m "not slow and not torture" $(TWO_WORKERS)

@@ -7,7 +7,7 @@ from scipy.special import softmax
 
 from zeroshot_al.predicting.accuracy import Estimate, difference, share, weighted, weights_for
 from zeroshot_al.predicting.calibration import calibration_error, fit_temperature
-from zeroshot_al.predicting.head import fit_head, logits_out_of_fold
+from zeroshot_al.predicting.head import UNTRIED, choose_strength, fit_head, logits_out_of_fold
 from zeroshot_al.predicting.labelled import Labelled
 
 FEWEST_RANDOM = 20  # random labels for a figure of their own
@@ -128,12 +128,7 @@ def assess(held: HeldOut, like: PoolLikeness, labelled: Labelled) -> dict:
 
 
 def gains(
-    rows: np.ndarray,
-    labelled: Labelled,
-    folds: np.ndarray,
-    strength: float,
-    held: HeldOut,
-    like: PoolLikeness,
+    rows: np.ndarray, labelled: Labelled, folds: np.ndarray, held: HeldOut, like: PoolLikeness
 ) -> list[dict]:
     """Measure what each round's labels added, by heads on the labels up to it.
 
@@ -147,11 +142,12 @@ def gains(
     """
     numbers = np.unique(labelled.rounds[labelled.rounds > 0])
     found, before = [], None
+    n_classes = len(labelled.classes)
     for number in numbers:
         trained = labelled.rounds <= number
-        logits = logits_out_of_fold(
-            rows, labelled.codes, folds, len(labelled.classes), strength, trained
-        )
+        known = (rows[trained], labelled.codes[trained], folds[trained])
+        strength, _ = choose_strength(*known, n_classes)
+        logits = logits_out_of_fold(rows, labelled.codes, folds, n_classes, strength, trained)
         right = (logits[held.places].argmax(axis=1) == held.codes).astype(np.float64)
         gain = None if before is None else like.estimate(right - before)
         found.append(
@@ -166,9 +162,7 @@ def gains(
     return found
 
 
-def compare_with_random(
-    rows: np.ndarray, labelled: Labelled, folds: np.ndarray, strength: float
-) -> dict | None:
+def compare_with_random(rows: np.ndarray, labelled: Labelled, folds: np.ndarray) -> dict | None:
     """Compare the first picks of the order with as many random images, on the random ones.
 
     Each random image is asked about by a head that was fitted to the others, and by one that was
@@ -190,7 +184,7 @@ def compare_with_random(
         if len(others) == 0 or len(others) > len(picks):
             return None
         for name, places in (("order", picks[: len(others)]), ("random", others)):
-            head = fit_head(rows[places], codes[places], n_classes, strength)
+            head = fit_head(rows[places], codes[places], n_classes, UNTRIED)
             right[name].append(head.logits(rows[asked]).argmax(axis=1) == codes[asked])
     if sum(map(len, right["order"])) < FEWEST_RANDOM:
         return None

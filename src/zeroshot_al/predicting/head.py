@@ -7,12 +7,12 @@ import numpy as np
 from zeroshot_al.predicting.calibration import fit_temperature, log_loss
 from zeroshot_al.probing.heads import fit_linear
 
-STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 """Inverse regularisations that are tried; of alike ones the strongest regularisation."""
 FEW = 1000
 """Labels up to which there are ten folds; above, a fifth less in training costs little."""
 UNTRIED = 10.0
-"""Where no class has two labels to try with."""
+"""Where there are too few labels to try with."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,19 +31,16 @@ def summarise(
         "single_label_classes": labelled.single_classes,
         "strength": fitted.strength,
         "temperature": card.temperature,
-        "accuracy_test": None,
-        "rounds": [],
-        "order_and_random": None,
         "doubtful_labels": len(held.doubtful()),
     }
     like = likeness(embedded, labelled, held, guesses.probability, seed)
     summary |= assess(held, like, labelled)
+    summary |= {"accuracy_test": None, "rounds": [], "order_and_random": None}
     if summary["accuracy"] is not None:
         rows = embedded.rows(labelled.indices)
         with threadpool_limits(1):
-            known = (rows, labelled, fitted.folds, fitted.strength)
-            summary["rounds"] = gains(*known, held, like)
-            summary["order_and_random"] = compare_with_random(*known)
+            summary["rounds"] = gains(rows, labelled, fitted.folds, held, like)
+            summary["order_and_random"] = compare_with_random(rows, labelled, fitted.folds)
     if len(labelled.test_codes):
         answers = model_logits(card, fitted.tensors, labelled.test_images, models_dir)
         right = np.concatenate(list(answers)).argmax(axis=1) == labelled.test_codes
