@@ -114,14 +114,15 @@ def choose_strength(
     ndarray of shape (n, n_classes), float32
         Its logits out of fold.
     """
-    tested = folds >= 0
-    if not tested.any():
-        return UNTRIED, np.full((len(rows), n_classes), np.nan, dtype=np.float32)
-    best = None
-    for strength in STRENGTHS:
+    best = (np.inf, UNTRIED, np.full((len(rows), n_classes), np.nan, dtype=np.float32))
+    for strength in STRENGTHS if (folds >= 0).any() else ():
         logits = logits_out_of_fold(rows, labels, folds, n_classes, strength)
+        # Without its fold a class may have no label, and its logits are -inf.
+        tested = np.isfinite(logits[np.arange(len(rows)), labels])
+        if not tested.any():
+            continue
         temperature = fit_temperature(logits[tested], labels[tested])
         loss = log_loss(logits[tested] / temperature, labels[tested])
-        if best is None or loss < best[0]:
+        if loss < best[0]:
             best = (loss, strength, logits)
     return best[1:]
