@@ -11,7 +11,7 @@ Paper   not in it: its classifier is trained from scratch, as labels.model netwo
 import logging
 from pathlib import Path
 
-from zeroshot_al.base.files import read_npy, replaced_directory, write_json
+from zeroshot_al.base.files import atomic_path, read_npy, replaced_directory, write_json
 from zeroshot_al.base.params import load_experiment, load_section
 from zeroshot_al.base.pool import embedding_files, load_pool
 from zeroshot_al.classifier.classifier import ClassifierParams
@@ -20,6 +20,7 @@ from zeroshot_al.labels.labelling import LabelsParams
 from zeroshot_al.orders import OrderParams, choose_method
 from zeroshot_al.predicting.fitting import Embedded, fit_model
 from zeroshot_al.predicting.labelled import read_labelled
+from zeroshot_al.predicting.page import render_predictions
 from zeroshot_al.predicting.report import PREDICTIONS_HEADER, Guesses, plain, pool_labels, sentences
 from zeroshot_al.predicting.saved import encoder_used, save_model
 from zeroshot_al.predicting.summary import summarise
@@ -57,6 +58,9 @@ def main() -> None:
         save_model(directory, fitted.card, fitted.tensors)
         summary = summarise(embedded, labelled, fitted, guesses, seed, MODELS)
         write_json(directory / "summary.json", plain(summary))
+        page = render_predictions(pool, labelled, fitted.held, guesses, summary)
+        with atomic_path(directory / "predictions.html") as temporary:
+            temporary.write_bytes(page.encode())
     for sentence in sentences(summary):
         logging.info(sentence)
 

@@ -17,8 +17,9 @@ from unit.test_exports import NAMES
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.gallery.annotation import AnnotateParams, make_picks
 from zeroshot_al.gallery.charts import nice_ceiling, shade, shade_limits, ticks
+from zeroshot_al.gallery.html import LARGE_PX
 from zeroshot_al.gallery.overview import make_overview
-from zeroshot_al.gallery.page import LARGE_PX, render_gallery
+from zeroshot_al.gallery.page import render_gallery
 from zeroshot_al.gallery.thumbnails import thumbnail
 from zeroshot_al.kcenter import kcenter_order
 from zeroshot_al.sources.left_out import LeftOut

@@ -14,7 +14,7 @@ import numpy as np
 
 from zeroshot_al.base.files import atomic_path
 from zeroshot_al.gallery.exports import Pick
-from zeroshot_al.gallery.page import render
+from zeroshot_al.gallery.html import render
 from zeroshot_al.gallery.thumbnails import file_thumbnails, thumbnail
 
 MAX_BYTES = 60_000_000
