@@ -13,7 +13,7 @@ from zeroshot_al.predicting.labelled import Labelled
 from zeroshot_al.predicting.report import Guesses, sentences
 
 MOST_THUMBNAILS = 600
-MOST_OF_A_CLASS, MOST_DOUBTFUL = 8, 48
+MOST_OF_A_CLASS, MOST_DOUBTFUL = 6, 48
 LARGEST_MATRIX, MOST_CONFUSIONS = 25, 40
 
 

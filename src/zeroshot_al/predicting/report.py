@@ -63,11 +63,16 @@ def plain(value: object) -> object:
     return round(value, 6) if isinstance(value, float) else value
 
 
-def in_percent(found: Estimate, *, signed: bool = False) -> str:
-    """Write an estimate and its interval."""
-    low, high = (found.low, found.high) if signed else (max(found.low, 0), min(found.high, 1))
-    sign = "+" if signed else ""
-    return f"{100 * found.value:{sign}.1f}% ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
+def in_percent(found: Estimate) -> str:
+    """Write a share and its interval."""
+    low, high = max(found.low, 0), min(found.high, 1)
+    return f"{100 * found.value:.1f}% ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def in_points(found: Estimate) -> str:
+    """Write a difference of shares and its interval."""
+    low, value, high = (100 * x for x in (found.low, found.value, found.high))
+    return f"{value:+.1f} points ({low:+.1f} to {high:+.1f})"
 
 
 def sentences(summary: dict) -> list[str]:
@@ -112,7 +117,7 @@ def _order_and_random(found: dict) -> str:
     return (
         f"With {found['labels']:,} labels each, first picks of the order give "
         f"{found['order']:.1%}, random images {found['random']:.1%}, a difference of "
-        f"{in_percent(found['difference'], signed=True)}: {verdict}."
+        f"{in_points(found['difference'])}: {verdict}."
     )
 
 
@@ -124,5 +129,5 @@ def _when_to_stop(rounds: list[dict]) -> str:
     gain = last["gain"]
     advice = "the next of that size will hardly add more"
     if gain.low <= 0:
-        advice = "which may be nothing: stop, or take a larger batch"
-    return f"The last {added:,} labels added {in_percent(gain, signed=True)}; {advice}."
+        advice = "that may be nothing, so stop or take a larger batch"
+    return f"The last {added:,} labels changed the accuracy by {in_points(gain)}; {advice}."
