@@ -31,7 +31,6 @@ from zeroshot_al.predicting.assessment import assess  # noqa: E402
 from zeroshot_al.predicting.fitting import Embedded, fit_model, likeness  # noqa: E402
 from zeroshot_al.predicting.head import Head  # noqa: E402
 from zeroshot_al.predicting.labelled import Labelled  # noqa: E402
-from zeroshot_al.predicting.report import Guesses  # noqa: E402
 from zeroshot_al.probing.heads import centred  # noqa: E402
 from zeroshot_al.rounds import RANDOM, next_batch  # noqa: E402
 
@@ -76,8 +75,7 @@ def one_run(pool: Pool, embeddings: np.ndarray, labelled: Labelled) -> dict:
     """What is reported of a head, and what is true."""
     embedded = Embedded.of(embeddings[: pool.n_train])
     fitted = fit_model(pool, embedded, labelled, HEAD, None, None, 0, "", "")
-    guesses = Guesses.of(fitted.pool_logits, fitted.card.temperature)
-    like = likeness(embedded, labelled, fitted.held, guesses.probability, 0)
+    like = likeness(embedded, labelled, fitted)
     found = assess(fitted.held, like, labelled)
     head = Head(fitted.tensors["weight"].numpy(), fitted.tensors["bias"].numpy())
     answers = head.logits(centred(embeddings[pool.n_train :], embedded.mean)).argmax(axis=1)

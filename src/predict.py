@@ -56,7 +56,7 @@ def main() -> None:
         rows = guesses.rows(pool.train_ids, labelled.classes, labels)
         write_table(directory / "predictions.csv", PREDICTIONS_HEADER, rows)
         save_model(directory, fitted.card, fitted.tensors)
-        summary = summarise(embedded, labelled, fitted, guesses, seed, MODELS)
+        summary = summarise(embedded, labelled, fitted, MODELS)
         write_json(directory / "summary.json", plain(summary))
         page = render_predictions(pool, labelled, fitted.held, guesses, summary)
         with atomic_path(directory / "predictions.html") as temporary:

@@ -86,7 +86,7 @@ def test_held_out_answers_do_not_know_their_label():
     # Labels by chance: a head that has seen them is right on them, and else by chance.
     rows = centred(np.random.default_rng(4).normal(size=(90, 60)), np.zeros(60))
     labels = np.arange(90) % 3
-    logits = logits_out_of_fold(rows, labels, stratified_folds(labels, 10, 0), 3, 100.0)
+    logits, _ = logits_out_of_fold(rows, labels, stratified_folds(labels, 10, 0), 3, 100.0)
     assert (logits.argmax(axis=1) == labels).mean() < 0.5
     assert (fit_head(rows, labels, 3, 100.0).logits(rows).argmax(axis=1) == labels).mean() > 0.9
 
@@ -96,7 +96,7 @@ def test_the_strength_has_the_best_calibrated_probabilities():
     folds = stratified_folds(labels, 10, 0)
     losses = {}
     for strength in STRENGTHS:
-        logits = logits_out_of_fold(rows, labels, folds, 3, strength)
+        logits, _ = logits_out_of_fold(rows, labels, folds, 3, strength)
         scaled = [logits / t for t in np.geomspace(0.05, 20, 200)]
         losses[strength] = min(
             -np.log(softmax(x, axis=1)[np.arange(60), labels]).mean() for x in scaled
@@ -105,7 +105,7 @@ def test_the_strength_has_the_best_calibrated_probabilities():
 
 
 def test_without_a_label_to_hold_out_no_strength_is_tried():
-    strength, logits = choose_strength(np.eye(2), np.array([0, 1]), np.array([-1, -1]), 2)
+    strength, logits, _ = choose_strength(np.eye(2), np.array([0, 1]), np.array([-1, -1]), 2)
     assert strength == UNTRIED and np.isnan(logits).all()
 
 
@@ -184,8 +184,9 @@ def test_density_is_the_similarity_to_others():
 def fitted(rows, labelled):
     n_classes = len(labelled.classes)
     folds = stratified_folds(labelled.codes, 10, 0)
-    _, logits = choose_strength(rows, labelled.codes, folds, n_classes)
-    held = HeldOut.of(logits, labelled.codes)
+    _, logits, heads = choose_strength(rows, labelled.codes, folds, n_classes)
+    of_sample = np.array([head.logits(rows) for head in heads]).reshape(-1, len(rows), n_classes)
+    held = HeldOut.of(logits, labelled.codes, of_sample)
     properties = np.column_stack([held.confidence, density(rows[held.places], rows)])
     return folds, held, PoolLikeness(properties, properties.mean(axis=0))
 

@@ -22,6 +22,11 @@ class Estimate:
     high: float
     n: int
 
+    def widened(self, error: float) -> "Estimate":
+        """Add a standard error that is not in the interval."""
+        half = float(np.hypot((self.high - self.low) / 2, Z * error))
+        return Estimate(self.value, self.value - half, self.value + half, self.n)
+
 
 def density(rows: np.ndarray, sample: np.ndarray) -> np.ndarray:
     """Return the mean cosine similarity to the nearest images of a sample, float32 (n,).

@@ -11,6 +11,8 @@ from zeroshot_al.predicting.head import UNTRIED, choose_strength, fit_head, logi
 from zeroshot_al.predicting.labelled import Labelled
 
 FEWEST_RANDOM = 20  # random labels for a figure of their own
+# What the weights leave, and what a tenth fewer labels cost: docs/benchmarks/labels.md.
+ACCURACY_ERROR = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,20 +28,29 @@ class HeldOut:
     probabilities : ndarray of shape (n, n_classes)
         Calibrated.
     temperature : float
+    sample_confidence : ndarray of shape (n_sample,)
+        Of the same models, in the mean, for a sample of the pool: a model that was fitted to all
+        labels is surer, and would make the accuracy look 2 points better.
     """
 
     places: np.ndarray
     codes: np.ndarray
     probabilities: np.ndarray
     temperature: float
+    sample_confidence: np.ndarray
 
     @classmethod
-    def of(cls, logits: np.ndarray, codes: np.ndarray) -> "HeldOut":
-        """Calibrate the logits of all labels, NaN where one was not held out."""
+    def of(cls, logits: np.ndarray, codes: np.ndarray, sample_logits: np.ndarray) -> "HeldOut":
+        """Calibrate the logits of all labels, NaN where one was not held out, and of the sample.
+
+        The last are (n_folds, n_sample, n_classes).
+        """
         places = np.flatnonzero(np.isfinite(logits).any(axis=1))
         temperature = fit_temperature(logits[places], codes[places])
         probabilities = softmax(logits[places].astype(np.float64) / temperature, axis=1)
-        return cls(places, codes[places], probabilities, temperature)
+        sure = softmax(sample_logits.astype(np.float64) / temperature, axis=2).max(axis=2)
+        sample_confidence = sure.sum(axis=0) / max(1, len(sure))
+        return cls(places, codes[places], probabilities, temperature, sample_confidence)
 
     @property
     def guesses(self) -> np.ndarray:
@@ -120,7 +131,7 @@ def assess(held: HeldOut, like: PoolLikeness, labelled: Labelled) -> dict:
     """
     found = {"accuracy": None, "accuracy_random": None, "calibration_error": None}
     if len(held.places) > like.properties.shape[1] + 1:
-        found["accuracy"] = like.estimate(held.right)
+        found["accuracy"] = like.estimate(held.right).widened(ACCURACY_ERROR)
         error = calibration_error(held.confidence, held.right, like.weights)
         found["calibration_error"] = error
     random = labelled.is_random[held.places]
@@ -148,15 +159,15 @@ def gains(
     for number in numbers:
         trained = labelled.rounds <= number
         known = (rows[trained], labelled.codes[trained], folds[trained])
-        strength, _ = choose_strength(*known, n_classes)
-        logits = logits_out_of_fold(rows, labelled.codes, folds, n_classes, strength, trained)
+        strength = choose_strength(*known, n_classes)[0]
+        logits, _ = logits_out_of_fold(rows, labelled.codes, folds, n_classes, strength, trained)
         right = (logits[held.places].argmax(axis=1) == held.codes).astype(np.float64)
         gain = None if before is None else like.estimate(right - before)
         found.append(
             {
                 "round": int(number),
                 "labels": int(trained.sum()),
-                "accuracy": like.estimate(right),
+                "accuracy": like.estimate(right).widened(ACCURACY_ERROR),
                 "gain": gain,
             }
         )

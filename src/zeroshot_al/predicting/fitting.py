@@ -56,6 +56,8 @@ class Fitted:
         As `save_model` takes them.
     folds : ndarray of shape (n_labels,), int64
         Of the labels; -1 always in training.
+    sample : ndarray of shape (n_sample,), int64
+        Pool indices of images that stand for the pool.
     strength : float
         Of a head on the labels, whatever the model is.
     held : HeldOut
@@ -65,6 +67,7 @@ class Fitted:
     card: ModelCard
     tensors: Mapping[str, Tensor]
     folds: np.ndarray
+    sample: np.ndarray
     strength: float
     held: HeldOut
     pool_logits: np.ndarray
@@ -91,12 +94,16 @@ def fit_model(
     n_classes = len(labelled.classes)
     rows = embedded.rows(labelled.indices)
     n_folds = 10 if len(rows) <= FEW and params.model == "head" else 5
+    sample = sample_of(pool.n_train, seed)
     folds = stratified_folds(labelled.codes, n_folds, seed)
     with threadpool_limits(1):  # small products: several threads wait for each other
-        strength, logits = choose_strength(rows, labelled.codes, folds, n_classes)
+        strength, logits, heads = choose_strength(rows, labelled.codes, folds, n_classes)
         head = fit_head(rows, labelled.codes, n_classes, strength)
     if params.model == "head":
         tensors = head_tensors(head, embedded.mean)
+        sample_rows = embedded.rows(sample)
+        found = [head.logits(sample_rows) for head in heads]
+        sample_logits = np.array(found).reshape(-1, len(sample), n_classes)
         blocks = range(0, pool.n_train, BLOCK)
         parts = [head.logits(embedded.rows(slice(i, i + BLOCK))) for i in blocks]
     else:
@@ -111,10 +118,10 @@ def fit_model(
             models_dir=models_dir,
         )
         tensors: dict[str, Tensor] = {}
-        logits = train_networks(
-            pool, labelled, folds, make, lambda file: tensors.update(load_file(file))
+        logits, sample_logits = train_networks(
+            pool, labelled, folds, sample, make, lambda file: tensors.update(load_file(file))
         )
-    held = HeldOut.of(logits, labelled.codes)
+    held = HeldOut.of(logits, labelled.codes, sample_logits)
     card = ModelCard(
         model=params.model,
         classes=labelled.classes,
@@ -125,7 +132,7 @@ def fit_model(
     )
     if params.model != "head":
         parts = list(model_logits(card, tensors, pool.train_images, models_dir))
-    return Fitted(card, tensors, folds, strength, held, np.concatenate(parts))
+    return Fitted(card, tensors, folds, sample, strength, held, np.concatenate(parts))
 
 
 def _network_params(
@@ -141,25 +148,14 @@ def _network_params(
     return replace(classifier, **vars(params.finetune)), encoder
 
 
-def likeness(
-    embedded: Embedded, labelled: Labelled, held: HeldOut, confidence: np.ndarray, seed: int
-) -> PoolLikeness:
-    """Say how sure and how densely placed the labels are that were held out, and the pool is.
-
-    Parameters
-    ----------
-    confidence : ndarray of shape (n_train,)
-        Of the model, for each image of the pool.
-    """
-    n = len(embedded.embeddings)
-    unlabelled = np.ones(n, dtype=bool)
-    unlabelled[labelled.indices] = False
-    places = sample_of(n, seed)
-    sample = embedded.rows(places)
+def likeness(embedded: Embedded, labelled: Labelled, fitted: Fitted) -> PoolLikeness:
+    """Say how sure and how densely placed the labels are that were held out, and the pool is."""
+    held = fitted.held
+    sample = embedded.rows(fitted.sample)
     rows = embedded.rows(labelled.indices[held.places])
     properties = np.column_stack([held.confidence, density(rows, sample)])
-    others = unlabelled[places]
-    if not others.any():  # all is labelled
+    unlabelled = ~np.isin(fitted.sample, labelled.indices)
+    if not unlabelled.any():
         return PoolLikeness(properties, properties.mean(axis=0))
-    pool_mean = [confidence[unlabelled].mean(), density(sample[others], sample).mean()]
-    return PoolLikeness(properties, np.array(pool_mean))
+    of_pool = np.column_stack([held.sample_confidence, density(sample, sample)])
+    return PoolLikeness(properties, of_pool[unlabelled].mean(axis=0))

@@ -9,7 +9,7 @@ from zeroshot_al.probing.heads import fit_linear
 
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 """Inverse regularisations that are tried; of alike ones the strongest regularisation."""
-FEW = 1000
+FEW = 2000
 """Labels up to which there are ten folds; above, a fifth less in training costs little."""
 UNTRIED = 10.0
 """Where there are too few labels to try with."""
@@ -79,8 +79,8 @@ def logits_out_of_fold(
     n_classes: int,
     strength: float,
     trained: np.ndarray | None = None,
-) -> np.ndarray:
-    """Return each label's logits by a head that was fitted without its fold.
+) -> tuple[np.ndarray, list[Head]]:
+    """Return each label's logits by a head that was fitted without its fold, and these heads.
 
     Parameters
     ----------
@@ -93,30 +93,34 @@ def logits_out_of_fold(
     -------
     ndarray of shape (n, n_classes), float32
         NaN in the rows of the fold -1.
+    list of Head
+        One a fold.
     """
+    heads = []
     logits = np.full((len(rows), n_classes), np.nan, dtype=np.float32)
     trained = np.ones(len(rows), dtype=bool) if trained is None else trained
     for fold in np.unique(folds[folds >= 0]):
         held, kept = folds == fold, (folds != fold) & trained
-        logits[held] = fit_head(rows[kept], labels[kept], n_classes, strength).logits(rows[held])
-    return logits
+        heads.append(fit_head(rows[kept], labels[kept], n_classes, strength))
+        logits[held] = heads[-1].logits(rows[held])
+    return logits, heads
 
 
 def choose_strength(
     rows: np.ndarray, labels: np.ndarray, folds: np.ndarray, n_classes: int
-) -> tuple[float, np.ndarray]:
+) -> tuple[float, np.ndarray, list[Head]]:
     """Choose the strength whose probabilities out of fold are best once they are calibrated.
 
     Returns
     -------
     float
         Of `STRENGTHS`.
-    ndarray of shape (n, n_classes), float32
-        Its logits out of fold.
+    ndarray of shape (n, n_classes), float32, and list of Head
+        What `logits_out_of_fold` returns with it.
     """
-    best = (np.inf, UNTRIED, np.full((len(rows), n_classes), np.nan, dtype=np.float32))
+    best = (np.inf, UNTRIED, np.full((len(rows), n_classes), np.nan, dtype=np.float32), [])
     for strength in STRENGTHS if (folds >= 0).any() else ():
-        logits = logits_out_of_fold(rows, labels, folds, n_classes, strength)
+        logits, heads = logits_out_of_fold(rows, labels, folds, n_classes, strength)
         # Without its fold a class may have no label, and its logits are -inf.
         tested = np.isfinite(logits[np.arange(len(rows)), labels])
         if not tested.any():
@@ -124,5 +128,5 @@ def choose_strength(
         temperature = fit_temperature(logits[tested], labels[tested])
         loss = log_loss(logits[tested] / temperature, labels[tested])
         if loss < best[0]:
-            best = (loss, strength, logits)
+            best = (loss, strength, logits, heads)
     return best[1:]

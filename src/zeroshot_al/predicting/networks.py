@@ -81,9 +81,10 @@ def train_networks(
     pool: Pool,
     labelled: Labelled,
     folds: np.ndarray,
+    sample: np.ndarray,
     make: Callable[..., LabelTraining],
     on_weights: Callable[[Path], object],
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Train a network a fold and one on all labels; return the logits out of fold.
 
     Parameters
@@ -91,6 +92,8 @@ def train_networks(
     pool, labelled
     folds : ndarray of shape (n_labels,), int64
         As `stratified_folds` returns them.
+    sample : ndarray of shape (n_sample,), int64
+        Pool indices of images that each fold's network is asked about as well.
     make
         From indices, codes and wanted to a `LabelTraining`.
     on_weights
@@ -100,6 +103,7 @@ def train_networks(
     -------
     ndarray of shape (n_labels, n_classes), float32
         NaN in the rows of the fold -1.
+    ndarray of shape (n_folds, n_sample, n_classes), float32
     """
     trainings = {}
     for fold in [*np.unique(folds[folds >= 0]).tolist(), FINAL]:
@@ -107,11 +111,14 @@ def train_networks(
         kept = ~held
         trainings[fold] = make(
             *(tuple(values[kept].tolist()) for values in (labelled.indices, labelled.codes)),
-            wanted=tuple(labelled.indices[held].tolist()),
+            wanted=() if fold == FINAL else (*labelled.indices[held].tolist(), *sample.tolist()),
         )
     logits = np.full((len(folds), len(labelled.classes)), np.nan, dtype=np.float32)
+    of_sample = []
     with run_trainings("predict", trainings, pool, "networks") as paths:
-        for fold in trainings.keys() - {FINAL}:
-            logits[folds == fold] = read_npy(paths[fold])
-        on_weights(Path(paths[FINAL]))
-    return logits
+        on_weights(Path(paths.pop(FINAL)))
+        for fold, path in paths.items():
+            found = read_npy(path)
+            logits[folds == fold] = found[: -len(sample)]
+            of_sample.append(found[-len(sample) :])
+    return logits, np.array(of_sample).reshape(-1, len(sample), len(labelled.classes))

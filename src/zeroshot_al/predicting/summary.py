@@ -7,18 +7,10 @@ from zeroshot_al.predicting.accuracy import share
 from zeroshot_al.predicting.assessment import assess, compare_with_random, gains
 from zeroshot_al.predicting.fitting import Embedded, Fitted, likeness
 from zeroshot_al.predicting.labelled import Labelled
-from zeroshot_al.predicting.report import Guesses
 from zeroshot_al.predicting.saved import model_logits
 
 
-def summarise(
-    embedded: Embedded,
-    labelled: Labelled,
-    fitted: Fitted,
-    guesses: Guesses,
-    seed: int,
-    models_dir: str,
-) -> dict:
+def summarise(embedded: Embedded, labelled: Labelled, fitted: Fitted, models_dir: str) -> dict:
     """Return what summary.json holds, with `Estimate` for each figure that has an interval."""
     card, held = fitted.card, fitted.held
     counts = np.bincount(labelled.codes, minlength=len(labelled.classes)).tolist()
@@ -33,7 +25,7 @@ def summarise(
         "temperature": card.temperature,
         "doubtful_labels": len(held.doubtful()),
     }
-    like = likeness(embedded, labelled, held, guesses.probability, seed)
+    like = likeness(embedded, labelled, fitted)
     summary |= assess(held, like, labelled)
     summary |= {"accuracy_test": None, "rounds": [], "order_and_random": None}
     if summary["accuracy"] is not None:
