@@ -22,6 +22,8 @@ def fit_linear(rows: np.ndarray, labels: np.ndarray, linear_c: float) -> Logisti
     with warnings.catch_warnings():
         # A fit that is stopped after so many steps predicts as well.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # Nor do many classes with a label or two each make it a regression.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         return LogisticRegression(C=linear_c, max_iter=MAX_ITER).fit(rows, labels)
 
 
