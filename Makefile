@@ -57,7 +57,8 @@ annotate: .venv/installed  ## which BUDGET of the images in ROOT to label next
 train: .venv/installed  ## a model on the labels that came back, in the file LABELS
 	$(FORCED) -S $(call path,profiles.folder.labels.file,LABELS) $(SET) labels
 	python scripts/close_batch.py
-	@! grep -q '^  predict:' dvc.yaml || dvc exp run predict
+	dvc exp run predict
+	@echo "To look at: data/predictions/predictions.html; all guesses: data/predictions/predictions.csv"
 
 predict: .venv/installed  ## guesses for the images of another folder, ROOT, by the model of make train
 	python scripts/predict_folder.py '$(subst ','\'',$(or $(ROOT),$(error ROOT is not given)))'

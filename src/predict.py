@@ -16,12 +16,13 @@ from zeroshot_al.base.params import load_experiment, load_section
 from zeroshot_al.base.pool import embedding_files, load_pool
 from zeroshot_al.classifier.classifier import ClassifierParams
 from zeroshot_al.embedding.probe import EmbedParams
+from zeroshot_al.gallery.guesses import PREDICTIONS_HEADER
 from zeroshot_al.labels.labelling import LabelsParams
 from zeroshot_al.orders import OrderParams, choose_method
 from zeroshot_al.predicting.fitting import Embedded, fit_model
 from zeroshot_al.predicting.labelled import read_labelled
 from zeroshot_al.predicting.page import render_predictions
-from zeroshot_al.predicting.report import PREDICTIONS_HEADER, Guesses, plain, pool_labels, sentences
+from zeroshot_al.predicting.report import Guesses, plain, pool_labels, sentences
 from zeroshot_al.predicting.saved import encoder_used, save_model
 from zeroshot_al.predicting.summary import summarise
 from zeroshot_al.process.stage import run_stage

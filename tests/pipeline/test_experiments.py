@@ -11,6 +11,8 @@ from pipeline.stand_in import install_stand_in
 BUDGETS = list(range(5_000, 25_001, 2_500))
 TRAINED = {f"train_budget@{budget}" for budget in BUDGETS}
 COLLECTORS = {"class_histograms", "learning_curves"}
+PRETRAINED = {"pretrain_moco", "pretrain_simclr"}
+ORDERED = {"kcenter_order", "zero_shot_order"}
 BASELINES = {"baseline_random", "baseline_coreset"}
 BY_BUDGET = {"annotate"} | COLLECTORS
 
@@ -38,7 +40,7 @@ def up_to_date(fresh_project, tmp_path_factory):
     install_stand_in(project, stand_in)
     runner = Runner(project, stand_in / "ran")
     everything = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"}
-    everything |= {"zero_shot_order", "probe_curves", "annotate", "labels"}
+    everything |= {"zero_shot_order", "probe_curves", "annotate", "labels", "predict"}
     # Whatever dvc.lock says of the committed results: their data are not in this copy.
     assert runner.ran("repro", "--force") == everything | TRAINED | BASELINES | COLLECTORS
     project.commit()
@@ -71,11 +73,18 @@ def test_a_budget_outside_the_list_is_trained_as_well(runner):
     [
         (
             "profiles.laptop.moco.temperature=0.3",
-            {"pretrain_moco", "embed", "kcenter_order", "zero_shot_order", "probe_curves"},
+            {
+                "pretrain_moco",
+                "embed",
+                "kcenter_order",
+                "zero_shot_order",
+                "probe_curves",
+                "predict",
+            },
         ),
         ("+profiles.laptop.kcenter.n_initial=5", {"kcenter_order"}),
         ("defaults.kcenter.n_initial=5", {"kcenter_order"}),
-        ("defaults.order.seed=5", {"zero_shot_order"}),
+        ("defaults.order.seed=5", {"zero_shot_order", "predict"}),
     ],
 )
 def test_a_param_before_the_orders_spares_what_does_not_use_them(runner, changed, stages):
@@ -88,7 +97,7 @@ def test_make_annotate_sees_that_the_folder_changed(runner):
     (runner.project.root / ".venv/installed").touch()
     annotate = ("annotate", "ROOT=photos", "BUDGET=500", "BIN=")
     before_picks = {"download", "pretrain_moco", "pretrain_simclr", "embed"}
-    before_picks |= {"kcenter_order", "labels", "zero_shot_order"}
+    before_picks |= {"kcenter_order", "labels", "zero_shot_order", "predict"}
     for images, stages in (
         ("10 photos", before_picks | {"annotate"}),
         ("10 photos", {"download", "labels"}),
@@ -99,7 +108,7 @@ def test_make_annotate_sees_that_the_folder_changed(runner):
 
 def test_a_classifier_param_leaves_pretraining_alone(runner):
     ran = runner.ran("exp", "run", "-S", "profiles.laptop.classifier.cutout_px=4")
-    assert ran == TRAINED | BASELINES | COLLECTORS
+    assert ran == TRAINED | BASELINES | COLLECTORS | {"predict", "annotate"}
 
 
 def test_another_profile_s_param_reruns_nothing(runner):
@@ -114,8 +123,14 @@ def test_an_edited_module_makes_stale_what_lists_its_room_and_nothing_else(runne
         "process/stage.py": set(),
         "methods/moco.py": {"pretrain_moco"},
         "report/curves.py": COLLECTORS | {"probe_curves"},
-        "selfsup/pretrain.py": {"pretrain_moco", "pretrain_simclr", "embed", "probe_curves"},
-        "sources/class_folders.py": {"download", "annotate", "labels"},
+        "selfsup/pretrain.py": {
+            "pretrain_moco",
+            "pretrain_simclr",
+            "embed",
+            "probe_curves",
+            "predict",
+        },
+        "sources/class_folders.py": {"download", "annotate", "labels", "predict"},
     }
     for module, stages in expected.items():
         file = runner.project.root / "src/zeroshot_al" / module

@@ -9,7 +9,7 @@ from pipeline.small_pipeline import install_small_pipeline, trace
 from pipeline.stand_in import install_stand_in
 
 SHARED = {"download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order"}
-SHARED |= {"labels", "zero_shot_order"}
+SHARED |= {"labels", "predict", "zero_shot_order"}
 FIRST_HALF = {f"train_budget@{budget}" for budget in range(5_000, 15_001, 2_500)}
 SECOND_HALF = {f"train_budget@{budget}" for budget in range(17_500, 25_001, 2_500)}
 BASELINES = {"baseline_random", "baseline_coreset"}

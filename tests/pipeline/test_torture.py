@@ -47,13 +47,14 @@ STAGES += (
     "zero_shot_order",
     "annotate",
     "labels",
+    "predict",
     "train_budget@140",
     "baseline_random",
     "baseline_coreset",
 )
 STAGES += ("class_histograms", "learning_curves")
 # Put in place as a whole; the other directories are filled file by file.
-WHOLE = ("data/pool/", "data/annotate/", "data/labels/")
+WHOLE = ("data/pool/", "data/annotate/", "data/labels/", "data/predictions/")
 TEMPORARY = re.compile(r"/\.[^/]+\.\d+\.(tmp|old)")
 
 

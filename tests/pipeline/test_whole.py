@@ -89,7 +89,7 @@ def test_all_stages_ran_with_the_profile_s_params(finished, params):
     lock = read_yaml((finished.root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     trained = [f"train_budget@{budget}" for budget in params["budgets"]]
     before = ["download", "pretrain_moco", "pretrain_simclr", "embed", "kcenter_order", "annotate"]
-    before += ["zero_shot_order", "probe_curves", "labels"]
+    before += ["zero_shot_order", "probe_curves", "labels", "predict"]
     after = ["baseline_random", "baseline_coreset", "class_histograms", "learning_curves"]
     # The lock also keeps the stages of budgets that are not the demo's.
     for stage in before + trained + after:
@@ -103,7 +103,9 @@ NOT_READ_HERE = {
     (stage, path)
     for stage in ("zero_shot_order", "annotate")
     for path in ("batches", "data/labels/labelled.csv")
-} | {("annotate", "data/orders")}
+} | {("annotate", "data/orders"), ("annotate", "data/predictions")}
+NOT_READ_HERE |= {("predict", f"models/{name}") for name in ENCODERS}
+NOT_READ_HERE |= {("predict", path) for path in ("batches", "data/embeddings")}
 
 
 def within(path: str, directory: str) -> bool:

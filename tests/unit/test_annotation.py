@@ -253,10 +253,7 @@ def test_the_next_batch_holds_nothing_that_is_known_and_random_picks(workspace):
     [
         ({"budget": 41}, "budget 41 exceeds the 40 picks left of data/orders/"),
         ({"method": "coreset"}, "order.method 'coreset' has no file in data/orders; set it to"),
-        (
-            {"method": None},
-            "method is null, and data/orders holds those of moco, simclr; name",
-        ),
+        ({"method": None}, "method is null, and data/orders holds those of moco, simclr; name"),
         ({"n_neighbours": 40}, "n_neighbours 40 must be from 1 to 39"),
     ],
 )

@@ -7,7 +7,8 @@ import numpy as np
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_npy
-from zeroshot_al.predicting.report import PREDICTIONS_HEADER, Guesses
+from zeroshot_al.gallery.guesses import PREDICTIONS_HEADER
+from zeroshot_al.predicting.report import Guesses
 from zeroshot_al.predicting.saved import load_model, model_logits
 from zeroshot_al.sources.folder import list_folder
 from zeroshot_al.sources.left_out import REJECTED_HEADER

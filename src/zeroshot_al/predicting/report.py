@@ -9,8 +9,6 @@ from scipy.special import softmax
 from zeroshot_al.predicting.accuracy import Estimate
 from zeroshot_al.predicting.labelled import Labelled
 
-PREDICTIONS_HEADER = ("id", "predicted", "probability", "margin", "labelled")
-
 
 @dataclass(frozen=True, eq=False)
 class Guesses:
