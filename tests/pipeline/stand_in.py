@@ -33,10 +33,11 @@ for dep in map(pathlib.Path, stage["deps"]):
         content += file.read_text()
 for out in stage["outs"]:
     out = pathlib.Path(out.replace("BUDGET", *arguments) if arguments else out)
-    # Folders get one file: of the pool and the labels the one that is a dep as well.
-    file = out if out.suffix else out / {"labels": "labelled.csv"}.get(out.name, "index.csv")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(hashlib.sha256((content + str(out)).encode()).hexdigest())
+    # Folders get one file, or those that are deps as well.
+    names = ["labelled.csv", "labels.csv"] if out.name == "labels" else ["index.csv"]
+    for file in [out] if out.suffix else [out / name for name in names]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(hashlib.sha256((content + str(out)).encode()).hexdigest())
 with open(os.environ["RAN"], "a") as log:
     log.write("@".join([pathlib.Path(script).stem, *arguments]) + "\\n")
 """

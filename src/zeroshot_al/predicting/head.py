@@ -8,7 +8,7 @@ from zeroshot_al.predicting.calibration import fit_temperature, log_loss
 from zeroshot_al.probing.heads import fit_linear
 
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
-"""Inverse regularisations that are tried; of alike ones the strongest regularisation."""
+"""Inverse regularisations that are tried, up to the first that is worse than the one before."""
 FEW = 2000
 """Labels up to which there are ten folds; above, a fifth less in training costs little."""
 UNTRIED = 10.0
@@ -127,6 +127,7 @@ def choose_strength(
             continue
         temperature = fit_temperature(logits[tested], labels[tested])
         loss = log_loss(logits[tested] / temperature, labels[tested])
-        if loss < best[0]:
-            best = (loss, strength, logits, heads)
+        if loss >= best[0]:
+            break  # the next would be worse still, and take longest
+        best = (loss, strength, logits, heads)
     return best[1:]
