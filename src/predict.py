@@ -11,6 +11,7 @@ Paper   not in it: its classifier is trained from scratch, as labels.model netwo
 import logging
 from pathlib import Path
 
+from zeroshot_al.base.errors import printable
 from zeroshot_al.base.files import atomic_path, read_npy, replaced_directory, write_json
 from zeroshot_al.base.params import load_experiment, load_section
 from zeroshot_al.base.pool import embedding_files, load_pool
@@ -63,7 +64,7 @@ def main() -> None:
         with atomic_path(directory / "predictions.html") as temporary:
             temporary.write_bytes(page.encode())
     for sentence in sentences(summary):
-        logging.info(sentence)
+        logging.info("%s", printable(sentence))
 
 
 if __name__ == "__main__":
