@@ -2,7 +2,7 @@
 
 Each label counts for more or less than one, so that the labels together are as sure and as densely
 placed as the pool: the regression estimator of survey sampling (docs/benchmarks/labels.md).
-Weighting each label by how many images are nearest to it was tried, and was 4 to 12 points too high.
+Weighting each label by the number of images nearest to it was tried: 4 to 12 points too high.
 """
 
 from dataclasses import dataclass
