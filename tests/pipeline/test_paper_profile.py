@@ -63,6 +63,7 @@ def test_the_recipes_are_the_published_ones(section):
         assert (views.jitter_rate, views.grayscale_rate) == (0.8, 0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "cls"), [("moco", MocoParams), ("simclr", SimclrParams)])
 def test_one_step_of_pretraining(section, images, tmp_path, name, cls):
     params = replace(section(name, cls), epochs=1, batch_size=BATCH_SIZE, warmup_epochs=0)
@@ -81,6 +82,7 @@ def test_one_step_of_pretraining(section, images, tmp_path, name, cls):
     assert torch.isfinite(after).all()
 
 
+@pytest.mark.slow
 def test_one_step_of_wrn_28_10(section, images, tmp_path):
     params = replace(section("classifier", ClassifierParams), steps=1, batch_size=8, warmup_steps=0)
     labels = np.arange(N_TRAIN) % 10

@@ -119,6 +119,7 @@ def assert_ended(ranks):
     assert eventually(lambda: not any(map(is_running, ranks)), 60)
 
 
+@pytest.mark.slow  # test_launch has it of a small stage
 @LINUX
 def test_what_ends_two_ranks_is_one_sentence_and_one_process_continues(project):
     before = project.outs()

@@ -12,7 +12,7 @@ import difflib
 import functools
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -38,7 +38,10 @@ class Experiment:
 
 
 def load_experiment(path: str | Path = "params.yaml") -> Experiment:
-    """Read and check the profile's name, budgets, seeds and rule; raise an `InputError`."""
+    """Read and check the profile's name, budgets, seeds and rule; raise an `InputError`.
+
+    A budget that stands there twice counts once: dvc.yaml names nine, and a run may want fewer.
+    """
     document = _read(path)
     experiment = build(
         Experiment,
@@ -46,11 +49,8 @@ def load_experiment(path: str | Path = "params.yaml") -> Experiment:
         str(path),
     )
     _active_profile(document, path)
-    if list(experiment.budgets) != sorted(set(experiment.budgets)) or not experiment.budgets:
-        raise InputError(
-            f"budgets {list(experiment.budgets)} must increase strictly; "
-            f"sort them and drop the repeated ones in {path}"
-        )
+    if list(experiment.budgets) != sorted(experiment.budgets) or not experiment.budgets:
+        raise InputError(f"budgets {list(experiment.budgets)} must increase; sort them in {path}")
     for budget in (experiment.budget, *experiment.budgets):
         if budget <= 0:
             raise InputError(f"budget {budget} must be at least 1; raise it in {path}")
@@ -58,7 +58,7 @@ def load_experiment(path: str | Path = "params.yaml") -> Experiment:
         raise InputError(f"seeds {list(experiment.seeds)} must be distinct; change them in {path}")
     if min(experiment.seeds) < 0:
         raise InputError(f"seed {min(experiment.seeds)} must not be negative; change it in {path}")
-    return experiment
+    return replace(experiment, budgets=tuple(dict.fromkeys(experiment.budgets)))
 
 
 def load_ranks(path: str | Path = "params.yaml") -> int:
