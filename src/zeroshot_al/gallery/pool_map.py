@@ -78,19 +78,23 @@ def map_pool(rows: np.ndarray, picks: Sequence[int], n_points: int, seed: int) -
     seed : int
         Draws the sample.
     """
-    # Imported here, because it costs a second that other users of the library need not pay.
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
-
     first = np.asarray(picks[: min(N_FIRST, n_points)], dtype=np.int64)
     drawn = sample_indices(len(rows), n_points, seed)
     others = np.setdiff1d(drawn, first)
     others = others[sample_indices(len(others), n_points - len(first), seed)]
     indices = np.sort(np.concatenate([first, others]))
-    points = rows[indices]
-    if len(indices) < 5:
-        places = np.stack([np.arange(len(indices)), np.zeros(len(indices))], axis=1)
+    return PoolMap(indices, lay_out(rows[indices], seed))
+
+
+def lay_out(points: np.ndarray, seed: int) -> np.ndarray:
+    """Return places in the unit square, float64 (n_points, 2), of rows (n_points, n_dims)."""
+    # Imported here, because it costs a second that other users of the library need not pay.
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    if len(points) < 5:
+        places = np.stack([np.arange(len(points)), np.zeros(len(points))], axis=1)
     else:
         # One thread: sums by several threads differ from run to run, and the layout with them.
         with threadpool_limits(1):
@@ -106,7 +110,7 @@ def map_pool(rows: np.ndarray, picks: Sequence[int], n_points: int, seed: int) -
             ).fit_transform(reduced)
     low, high = places.min(axis=0), places.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
-    return PoolMap(indices, ((places - low) / span).astype(np.float64))
+    return ((places - low) / span).astype(np.float64)
 
 
 def count_clusters(
