@@ -21,6 +21,7 @@ CURVES_CSV = "plots/learning_curves.csv"
 PICTURES = {
     "learning curves": "plots/learning_curves.png",
     "class histograms": "plots/class_histograms.png",
+    "labels saved": "plots/probe_curves.png",
 }
 GALLERY = "data/annotate/gallery.html"
 
@@ -67,10 +68,12 @@ def extract(experiment: str, directory: Path) -> None:
         raise InputError(f"experiment {experiment!r} does not exist; `dvc exp list` names them")
     for path in (CURVES_CSV, *PICTURES.values()):
         content = _git("show", f"{commit.strip().decode()}:{path}")
-        if content is None:
+        if content is None and path == CURVES_CSV:
             raise InputError(f"{experiment} holds no {path}; run the pipeline to its end")
-        with atomic_path(directory / path) as temporary:
-            temporary.write_bytes(content)
+        (directory / path).unlink(missing_ok=True)  # of an earlier run
+        if content is not None:
+            with atomic_path(directory / path) as temporary:
+                temporary.write_bytes(content)
     from dvc.api import DVCFileSystem  # takes a second that the other form need not spend
     from dvc.exceptions import DvcException
 

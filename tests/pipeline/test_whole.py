@@ -64,9 +64,9 @@ def test_the_demo_prints_its_table_and_pictures(demo, params):
     cells = [line.split() for line in done.stdout.replace(",", "").splitlines()]
     shown = [int(words[0]) for words in cells if words and words[0].isdigit()]
     assert [budget for budget in shown if budget in params["budgets"]] == params["budgets"]
-    for name in ("learning_curves.png", "class_histograms.png"):
+    for name in ("learning_curves.png", "class_histograms.png", "probe_curves.png"):
         line = next(line for line in done.stdout.splitlines() if line.endswith(name))
-        assert Image.open(line.split(maxsplit=2)[-1]).size > (400, 300)
+        assert Image.open(line[line.index("/") :]).size > (400, 300)
     gallery = next(line for line in done.stdout.splitlines() if line.endswith("gallery.html"))
     assert "</html>" in Path(gallery.split(maxsplit=1)[-1]).read_text(encoding="utf-8")
     assert "Traceback" not in done.stderr
