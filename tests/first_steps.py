@@ -17,7 +17,11 @@ from zeroshot_al.selfsup.encoders import EncoderParams
 ENCODER = EncoderParams("resnet-9", 0.25)
 BATCH = 32
 METHODS = {"moco": (Moco, moco_params), "simclr": (Simclr, simclr_params)}
-CLASSIFIERS = {"wide-resnet": {}, "vit": {"depth": 1, "stem_stride": 4, "learning_rate": 0.03}}
+CLASSIFIERS = {
+    "wide-resnet": {},
+    "airbench": {"depth": 8, "crop_px": 12, "label_smoothing": 0.2},
+    "vit": {"depth": 1, "stem_stride": 4, "learning_rate": 0.03},
+}
 # The bounds that docs/RANKS.md states: of the loss, absolute, and of the gradient, relative.
 BOUNDS = {"float32": (1e-4, 1e-2), "bf16": (5e-2, 0.3)}
 methods = pytest.mark.parametrize("name", METHODS)
@@ -80,7 +84,8 @@ def first_classifier_step(model, directory, on_step, ranks):
         precise(patch, classifier_module, "float32")
         patch.setattr(classifier_module, "check_finite", lambda loss, *_: losses.append(loss))
         params = make_classifier_params(model, steps=1, warmup_steps=0)
-        network = train_classifier(*tinted(48), 3, params, 0, directory, on_step, ranks).network
+        images, labels = tinted(48, side=params.crop_px)
+        network = train_classifier(images, labels, 3, params, 0, directory, on_step, ranks).network
     return {
         "loss": losses[0],
         "gradient": gradient_of(network),

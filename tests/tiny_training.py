@@ -78,15 +78,19 @@ def classifier_params(**changes) -> ClassifierParams:
         "depth": 10,
         "width": 1,
         "stem_stride": 1,
+        "whitening": False,
         "steps": 12,
         "batch_size": 8,
         "learning_rate": 0.1,
         "warmup_steps": 2,
+        "decay": "cosine",
         "weight_decay": 5e-4,
+        "label_smoothing": 0.0,
         "crop_px": 8,
         "pad_px": 1,
         "flip_rate": 0.5,
         "cutout_px": 2,
+        "test_flip": False,
     }
     return ClassifierParams(**values | changes)
 
@@ -97,10 +101,10 @@ def noise(n: int, height: int = 8, width: int = 8, seed: int = 0) -> np.ndarray:
     return rng.integers(0, 256, (n, height, width, 3), dtype=np.uint8)
 
 
-def tinted(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def tinted(n: int, seed: int = 0, side: int = 8) -> tuple[np.ndarray, np.ndarray]:
     """Noise with one bright channel, and which: an easy problem of three classes."""
     labels = np.arange(n) % 3
-    images = noise(n, seed=seed) // 2
+    images = noise(n, side, side, seed) // 2
     images[np.arange(n), :, :, labels] += 100
     return images, labels
 

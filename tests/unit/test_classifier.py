@@ -49,6 +49,33 @@ def test_weights_are_a_function_of_the_seed_alone(tmp_path):
     assert networks[0] == networks[1] != networks[2]
 
 
+def test_the_flip_in_the_test_adds_the_scores_of_the_mirrored_images(tmp_path):
+    images, labels = tinted(30, seed=1)
+    classifier = train(tmp_path, steps=2, test_flip=True)
+    views = (images, np.ascontiguousarray(images[:, :, ::-1]))
+    plain, mirrored = (classifier._apply(classifier.network, view) for view in views)
+    assert not torch.allclose(plain, mirrored)
+    expected = (plain + mirrored).argmax(dim=1).cpu().numpy() == labels
+    assert classifier.accuracy(images, labels) == expected.mean()
+
+
+def test_smoothed_labels_count_in_the_loss(tmp_path, monkeypatch):
+    """Szegedy et al., 2016, section 7: a part of each label goes to all classes alike."""
+    losses = []
+    monkeypatch.setattr(module, "check_finite", lambda loss, *_: losses.append(loss))
+    same = {"batch_size": 24, "flip_rate": 0.0, "cutout_px": 0, "pad_px": 0}
+    for smoothing in (0.0, 0.2):
+        train(tmp_path / str(smoothing), steps=1, label_smoothing=smoothing, **same)
+    images, labels = tinted(24)
+    classifier = train(tmp_path / "untrained", steps=0, **same)
+    views = normalize(torch.from_numpy(images), *pixel_statistics(images)).to(classifier.device)
+    with torch.no_grad():
+        logs = classifier.network.train()(views).log_softmax(dim=1).cpu()
+    plain = -float(logs[range(24), labels].mean())
+    assert losses[0] == pytest.approx(plain, abs=0.02)
+    assert losses[1] - losses[0] == pytest.approx(0.2 * (-float(logs.mean()) - plain), abs=0.01)
+
+
 def test_embeddings_are_the_pre_final_layer(tmp_path):
     classifier = train(tmp_path, steps=2)
     images, _ = tinted(9, seed=1)
@@ -113,3 +140,10 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, save_every_epoch)
         kill_when(process, lambda file=counter, n=last: file.exists() and file.stat().st_size >= n)
     continued = train(tmp_path / "cut", steps=30).network
     assert weights(continued) == weights(complete)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_smoothing_outside_0_to_1_is_refused(value):
+    message = f"label_smoothing {value} .* at least 0 and below 1; change it"
+    with pytest.raises(InputError, match=message):
+        classifier_params(label_smoothing=value)

@@ -16,6 +16,7 @@ from zeroshot_al.engine.checkpoint import Checkpoint
 # Depth, width, stride of the first convolution, a learning rate, and steps that suffice.
 TINY = {
     "wide-resnet": (10, 1, 1, 0.1, 20),
+    "airbench": (8, 1, 1, 0.2, 20),
     "resnet-18": (18, 1, 2, 0.02, 6),
     "vgg": (11, 1, 1, 0.02, 6),
     "vit": (2, 1, 4, 0.05, 20),
@@ -102,7 +103,7 @@ def test_the_loss_falls_and_core_set_reads_the_pre_final_layer(name, tmp_path):
         )
         # As in training: after so few steps the running statistics of BatchNorm lag behind.
         network, device = classifier.network.train(), classifier.device
-        views = normalize(torch.from_numpy(images), classifier._mean.cpu(), classifier._std.cpu())
+        views = normalize(torch.from_numpy(images), classifier.mean.cpu(), classifier.std.cpu())
         with torch.no_grad():
             scores = network(views.to(device)).cpu()
         losses.append(float(nn.functional.cross_entropy(scores, torch.from_numpy(labels))))
@@ -113,7 +114,7 @@ def test_the_loss_falls_and_core_set_reads_the_pre_final_layer(name, tmp_path):
     assert np.isfinite(embedded).all()
 
 
-@pytest.mark.parametrize("name", ["resnet-18", "vgg", "vit"])
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "wide-resnet"])
 def test_an_interrupted_training_resumes_to_the_same_bytes(name, tmp_path, monkeypatch):
     images, labels = pictures(16)
 
@@ -134,14 +135,20 @@ def test_an_interrupted_training_resumes_to_the_same_bytes(name, tmp_path, monke
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("alexnet", 8, 1, 1, 10, 32), "'alexnet' must be wide-resnet, resnet-18, vgg or vit"),
+        (
+            ("alexnet", 8, 1, 1, 10, 32),
+            "'alexnet' must be wide-resnet, airbench, resnet-18, vgg or vit",
+        ),
         (("wide-resnet", 12, 1, 1, 10, 32), "depth 12 is not 6n"),
+        (("airbench", 10, 1, 1, 10, 32), "airbench has a depth of 8, not 10"),
+        (("airbench", 8, 1, 2, 10, 19), "images of 20 pixels or more, not 19"),
         (("resnet-18", 10, 1, 1, 10, 32), "depth 10 of resnet-18 must be 18"),
         (("vgg", 10, 1, 1, 10, 32), "depth 10 of vgg must be 11, 13, 16 or 19"),
         (("vgg", 11, 1, 2, 10, 16), "images of 16 pixels are too small for vgg.*crop_px of 32"),
         (("vit", 6, 3, 5, 10, 32), "cannot cut 32 pixels into patches of stem_stride 5"),
         (("vit", 0, 3, 4, 10, 32), "a vit of 0 blocks"),
         (("vgg", 11, 0, 1, 10, 32), "width 0 and stem_stride 1 of the classifier vgg"),
+        (("vit", 6, 3, 4, 10, 32, True), "whitening is for wide-resnet and airbench"),
         (("vit", 6, 3, 0, 10, 32), "stem_stride 0 of the classifier vit"),
     ],
 )

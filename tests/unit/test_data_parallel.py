@@ -36,6 +36,7 @@ from zeroshot_al.embedding.features import write_features
 from zeroshot_al.engine.batches import BatchStream
 from zeroshot_al.engine.pixels import pixel_statistics
 from zeroshot_al.engine.runtime import VIEWS, generator_for, initial_weights
+from zeroshot_al.engine.whitening import fit_whitening
 from zeroshot_al.methods.moco import Moco
 from zeroshot_al.methods.simclr import nt_xent
 from zeroshot_al.selfsup import pretrain as pretrain_module
@@ -183,30 +184,26 @@ def shuffled_keys(method, views, generator):
 
 def classifier_in_float64(model):
     """Loss and gradient of the first step on one process, in float64 throughout."""
-    images, labels = map(torch.from_numpy, tinted(48))
     params = make_classifier_params(model)
+    images, labels = map(torch.from_numpy, tinted(48, side=params.crop_px))
     initial_weights(0)
-    network = make_model(
-        model, params.depth, params.width, params.stem_stride, 3, params.crop_px
-    ).double()
+    network = make_model(model, params.depth, params.width, params.stem_stride, 3, params.crop_px)
+    statistics = pixel_statistics(images.numpy())
+    fit_whitening(network, images.numpy(), *statistics)
+    network = network.double()
     views = SupervisedViews(
-        images,
-        params.crop_px,
-        params.pad_px,
-        params.flip_rate,
-        params.cutout_px,
-        *pixel_statistics(images.numpy()),
+        images, params.crop_px, params.pad_px, params.flip_rate, params.cutout_px, *statistics
     )
     batch = BatchStream(48, 16, 0).indices(0)
     out = network(views(batch, generator_for(0, VIEWS, 0)).double())
-    loss = functional.cross_entropy(out, labels[batch])
+    loss = functional.cross_entropy(out, labels[batch], label_smoothing=params.label_smoothing)
     loss.backward()
     return loss.item(), gradient_of(network)
 
 
-def assert_exact(found, loss, gradient):
+def assert_exact(found, loss, gradient, of_gradient=1e-4):
     assert found["loss"] == pytest.approx(loss, abs=1e-5)
-    assert distance(found["gradient"], gradient) < 1e-4
+    assert distance(found["gradient"], gradient) < of_gradient
 
 
 @methods
@@ -222,7 +219,8 @@ def test_a_classifiers_first_step_is_that_of_one_process_and_exact(alone, shared
     by_rank = [rank["classifiers"][model] for rank in shared]
     for found in by_rank:
         assert_same_first_step(found, alone["classifiers"][model])
-        assert_exact(found, *expected)
+        # Of two nearly equal values max-pooling may take the other one.
+        assert_exact(found, *expected, of_gradient=5e-3 if model == "airbench" else 1e-4)
     assert_equal_weights([found["weights"] for found in by_rank])
 
 

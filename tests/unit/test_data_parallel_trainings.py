@@ -60,9 +60,9 @@ class LoneTraining:
 
 
 def classified(model, directory, ranks):
-    images, labels = tinted(48)
     n_done = []
     params = make_classifier_params(model, steps=30)
+    images, labels = tinted(48, side=params.crop_px)
     classifier = train_classifier(images, labels, 3, params, 0, directory, n_done.append, ranks)
     return {
         # An odd number: the ranks' parts differ.

@@ -73,8 +73,13 @@ def test_depth_counts_the_convolutions(depth, width):
     assert sum(isinstance(module, nn.Conv2d) for module in network.modules()) == depth
 
 
-def test_every_weight_learns():
-    network = WideResNet(10, 1, 4)
+@pytest.mark.parametrize("whitening", [False, True])
+def test_every_weight_learns_but_those_that_whiten(whitening):
+    network = WideResNet(10, 1, 4, whitening=whitening)
     network(torch.rand(4, 3, 8, 8)).square().sum().backward()
-    for name, weight in network.named_parameters():
+    weights = list(network.named_parameters())
+    if whitening:
+        name, weight = weights.pop(0)
+        assert name == "features.0.weight" and weight.shape == (24, 3, 2, 2) and weight.grad is None
+    for name, weight in weights:
         assert weight.grad is not None and weight.grad.abs().sum() > 0, name

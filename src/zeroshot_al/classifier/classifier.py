@@ -27,7 +27,8 @@ from zeroshot_al.engine.runtime import (
     pick_device,
     to_device,
 )
-from zeroshot_al.engine.schedule import learning_rate
+from zeroshot_al.engine.schedule import Decay, learning_rate
+from zeroshot_al.engine.whitening import fit_whitening
 
 logger = logging.getLogger(__name__)
 
@@ -38,24 +39,40 @@ _LOG_STEPS = 50
 class ClassifierParams:
     """Params section `classifier`.
 
-    Of each model's `depth`, `width` and `stem_stride`, see `make_model`. A vit wants a lower
-    `learning_rate` than the others, about 0.03. `steps` are optimiser steps, the same at every
-    budget.
+    Of each model's `depth`, `width`, `stem_stride` and `whitening`, see `make_model`. A vit wants a
+    lower `learning_rate` than the others, about 0.03. `steps` are optimiser steps, the same at
+    every budget. With `test_flip` the scores of an image and of its mirror image are averaged.
+
+    Raises
+    ------
+    InputError
+        If `label_smoothing` is not in [0, 1).
     """
 
-    name: Literal["wide-resnet", "resnet-18", "vgg", "vit"]
+    name: Literal["wide-resnet", "airbench", "resnet-18", "vgg", "vit"]
     depth: int
     width: int
     stem_stride: int
+    whitening: bool
     steps: int
     batch_size: int
     learning_rate: float
     warmup_steps: int
+    decay: Decay
     weight_decay: float
+    label_smoothing: float
     crop_px: int
     pad_px: int
     flip_rate: float
     cutout_px: int
+    test_flip: bool
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(
+                f"label_smoothing {self.label_smoothing} of the classifier must be at least 0 and "
+                "below 1; change it in params.yaml"
+            )
 
 
 class Classifier:
@@ -70,17 +87,22 @@ class Classifier:
         network = synchronized(network, ranks)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.mean, self.std = mean.to(self.device), std.to(self.device)
+        self.test_flip = False  # whether the scores are the mean with the mirror image's
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
         """Return the fraction of uint8 (n, h, w, 3) images given their int64 (n,) label."""
         with autocast(self.device):
-            predicted = self._apply(self.network, images).argmax(dim=1)
+            predicted = self._apply(self._scores, images).argmax(dim=1)
         return float((predicted.cpu() == torch.from_numpy(labels)).double().mean())
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Return float32 (n, n_classes) of uint8 (n, h, w, 3) images."""
         with autocast(self.device):
-            return self._apply(self.network, images).float().cpu().numpy()
+            return self._apply(self._scores, images).float().cpu().numpy()
+
+    def _scores(self, batch: Tensor) -> Tensor:
+        scores = self.network(batch)
+        return (scores + self.network(batch.flip(3))) / 2 if self.test_flip else scores
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Return float32 (n, n_features): the pre-final layer, which Core-Set measures in.
@@ -90,7 +112,9 @@ class Classifier:
         return self._apply(self.network.features, images).cpu().numpy()
 
     @torch.inference_mode()
-    def _apply(self, function: nn.Module, images: np.ndarray, batch_size: int = 500) -> Tensor:
+    def _apply(
+        self, function: Callable[[Tensor], Tensor], images: np.ndarray, batch_size: int = 500
+    ) -> Tensor:
         """Return the function of all images, on every rank; each computes a run of them."""
         self.network.eval()
         n_mine = -(-len(images) // self._ranks.n_ranks)
@@ -106,7 +130,13 @@ class Classifier:
 def new_network(params: ClassifierParams, n_classes: int) -> nn.Module:
     """Make the model of section `classifier`, with weights from torch's global generator."""
     return make_model(
-        params.name, params.depth, params.width, params.stem_stride, n_classes, params.crop_px
+        params.name,
+        params.depth,
+        params.width,
+        params.stem_stride,
+        n_classes,
+        params.crop_px,
+        params.whitening,
     )
 
 
@@ -170,7 +200,9 @@ def train_classifier(
     if network is None:
         mean, std = pixel_statistics(images)
         network = new_network(params, n_classes)
+        fit_whitening(network, images, mean, std)
     classifier = Classifier(network, mean, std, ranks)
+    classifier.test_flip = params.test_flip
     network, device = classifier.network, classifier.device
     optimizer = torch.optim.SGD(
         network.parameters(),
@@ -195,14 +227,18 @@ def train_classifier(
     network.train()
     recent_loss = torch.zeros((), device=device)
     for step in range(first_step, params.steps):
-        rate = learning_rate(step, params.steps, params.learning_rate, params.warmup_steps)
+        rate = learning_rate(
+            step, params.steps, params.learning_rate, params.warmup_steps, params.decay
+        )
         for group in optimizer.param_groups:
             group["lr"] = rate
         indices = batches.indices(step)
         batch = views(indices, generator_for(seed, VIEWS, step), mine)
         with autocast(device):
             loss = nn.functional.cross_entropy(
-                trained(batch), targets[to_device(indices[mine], device)]
+                trained(batch),
+                targets[to_device(indices[mine], device)],
+                label_smoothing=params.label_smoothing,
             )
         optimizer.zero_grad()
         loss.backward()

@@ -7,10 +7,11 @@ for it.
 from torch import Tensor, nn
 
 from zeroshot_al.base.errors import InputError
+from zeroshot_al.classifier.airbench import airbench
 from zeroshot_al.engine.cifar_resnet import cifar_resnet
 from zeroshot_al.engine.wide_resnet import WideResNet
 
-MODELS = ("wide-resnet", "resnet-18", "vgg", "vit")
+MODELS = ("wide-resnet", "airbench", "resnet-18", "vgg", "vit")
 VIT_HEAD_DIMS = 64
 
 
@@ -28,7 +29,13 @@ class FeaturesAndHead(nn.Module):
 
 
 def make_model(
-    name: str, depth: int, width: int, stem_stride: int, n_classes: int, size_px: int
+    name: str,
+    depth: int,
+    width: int,
+    stem_stride: int,
+    n_classes: int,
+    size_px: int,
+    whitening: bool = False,
 ) -> nn.Module:
     """Make a model with initial weights from torch's global generator.
 
@@ -37,16 +44,20 @@ def make_model(
     name
         One of `MODELS`.
     depth
-        wide-resnet: 6n + 4 convolutions; resnet-18: 18; vgg: 11, 13, 16 or 19; vit: blocks, 12 as
-        published.
+        wide-resnet: 6n + 4 convolutions; airbench: 8; resnet-18: 18; vgg: 11, 13, 16 or 19; vit:
+        blocks, 12 as published.
     width
-        wide-resnet: the widening factor; resnet-18 and vgg: a multiple of the published channels;
+        wide-resnet: the widening factor; airbench: a multiple of 16, 64 and 64 channels, 4 as
+        published; resnet-18 and vgg: a multiple of the published channels;
         vit: heads of 64 dimensions, 3 in ViT-Ti and 6 in ViT-S.
     stem_stride
         Stride of the first convolution, 1 as published for small images; vit: the size of a patch,
         4 for images of 32 pixels.
     size_px
         Side of the images that it is trained on.
+    whitening
+        Whether the first convolution of a wide-resnet is one that is not trained and whitens
+        patches of 2 x 2 pixels; an airbench's is always.
 
     Returns
     -------
@@ -67,15 +78,26 @@ def make_model(
             f"width {width} and stem_stride {stem_stride} of the classifier {name} must be at "
             "least 1; raise them in params.yaml"
         )
+    if whitening and name not in ("wide-resnet", "airbench"):
+        raise InputError(
+            f"whitening is for wide-resnet and airbench; set it to false for {name} in params.yaml"
+        )
     match name:
         case "wide-resnet":
-            return WideResNet(depth, width, n_classes, stem_stride)
+            return WideResNet(depth, width, n_classes, stem_stride, whitening)
         case "resnet-18":
             if depth != 18:
                 raise InputError(f"depth {depth} of resnet-18 must be 18; change it in params.yaml")
             stem, stages, n_features = cifar_resnet(name, width, stem_stride)
             features = nn.Sequential(stem, stages, nn.AdaptiveAvgPool2d(1), nn.Flatten())
             return FeaturesAndHead(features, n_features, n_classes)
+        case "airbench":
+            if depth != 8 or size_px < 10 * stem_stride:
+                raise InputError(
+                    f"airbench has a depth of 8, not {depth}, and reads images of "
+                    f"{10 * stem_stride} pixels or more, not {size_px}; change it in params.yaml"
+                )
+            return FeaturesAndHead(*airbench(width, stem_stride), n_classes)
         case "vgg":
             return vgg(depth, width, stem_stride, n_classes, size_px)
         case "vit":

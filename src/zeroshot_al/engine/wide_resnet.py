@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from zeroshot_al.base.errors import InputError
+from zeroshot_al.engine.whitening import Whitening
 
 
 class WideResNet(nn.Module):
@@ -17,13 +18,17 @@ class WideResNet(nn.Module):
         Widening factor k: the three groups have 16k, 32k and 64k channels.
     stem_stride
         Stride of the first convolution: 1 as published, 2 for a quarter of the work.
+    whitening
+        Whether the first convolution is `Whitening`, which the caller has to fit.
 
     References
     ----------
     Zagoruyko and Komodakis, "Wide Residual Networks", 2016, table 1.
     """
 
-    def __init__(self, depth: int, width: int, n_classes: int, stem_stride: int = 1) -> None:
+    def __init__(
+        self, depth: int, width: int, n_classes: int, stem_stride: int = 1, whitening: bool = False
+    ) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
             raise InputError(f"depth {depth} is not 6n + 4 with n >= 1; take 10, 16, 22, 28 or 40")
@@ -32,6 +37,9 @@ class WideResNet(nn.Module):
         # Deviation: a stride of 2 here. On a CPU most of the time goes into the first group, which
         # has few channels on the largest maps; at equal time the strided network learns more.
         layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, stem_stride, padding=1, bias=False)]
+        if whitening:
+            layers = [Whitening(stem_stride)]
+            channels[0] = layers[0].out_channels
         for group in range(3):
             for block in range(n_blocks):
                 n_in = channels[group] if block == 0 else channels[group + 1]
@@ -42,7 +50,7 @@ class WideResNet(nn.Module):
         self.head = nn.Linear(channels[3], n_classes)
         self.n_features = channels[3]
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not isinstance(module, Whitening):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.head.bias)
 
