@@ -1,6 +1,5 @@
 """The model that spends the labels, trained from scratch with Cutout: the paper's Wide ResNet."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +29,6 @@ from zeroshot_al.engine.runtime import (
 from zeroshot_al.engine.schedule import Decay, learning_rate
 from zeroshot_al.engine.whitening import fit_whitening
 
-logger = logging.getLogger(__name__)
-
 _LOG_STEPS = 50
 
 
@@ -42,11 +39,7 @@ class ClassifierParams:
     Of each model's `depth`, `width`, `stem_stride` and `whitening`, see `make_model`. A vit wants a
     lower `learning_rate` than the others, about 0.03. `steps` are optimiser steps, the same at
     every budget. With `test_flip` the scores of an image and of its mirror image are averaged.
-
-    Raises
-    ------
-    InputError
-        If `label_smoothing` is not in [0, 1).
+    An `InputError` is raised if `label_smoothing` is not in [0, 1).
     """
 
     name: Literal["wide-resnet", "airbench", "resnet-18", "vgg", "vit"]
@@ -197,12 +190,13 @@ def train_classifier(
     initial_weights(seed)
     on_device = torch.from_numpy(np.ascontiguousarray(images)).to(pick_device())
     mean, std = torch.zeros(3), torch.ones(3)
+    is_new = network is None
     if network is None:
         mean, std = pixel_statistics(images)
         network = new_network(params, n_classes)
         fit_whitening(network, images, mean, std)
     classifier = Classifier(network, mean, std, ranks)
-    classifier.test_flip = params.test_flip
+    classifier.test_flip = is_new and params.test_flip
     network, device = classifier.network, classifier.device
     optimizer = torch.optim.SGD(
         network.parameters(),
