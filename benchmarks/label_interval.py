@@ -21,6 +21,7 @@ from tqdm import tqdm
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "src"))
 
+from zeroshot_al.base.files import read_npy  # noqa: E402
 from zeroshot_al.base.pool import Pool, load_pool  # noqa: E402
 from zeroshot_al.coverage import zero_shot_order  # noqa: E402
 from zeroshot_al.kcenter import kcenter_order  # noqa: E402
@@ -97,7 +98,7 @@ def one_run(pool: Pool, embeddings: np.ndarray, labelled: Labelled) -> dict:
 def measure(options: argparse.Namespace) -> list[dict]:
     """One row an order and number of labels."""
     whole = load_pool(options.pool, needs_labels=True)
-    features = np.load(Path(options.embeddings, f"{options.method}.npy"), mmap_mode="r")
+    features = read_npy(Path(options.embeddings, f"{options.method}.npy"), memory_map=True)
     test = np.arange(whole.n_train, len(whole.ids))
     rows: dict[tuple[str, int], list[dict]] = {}
     for seed in tqdm(range(options.runs)):

@@ -19,6 +19,7 @@ from zeroshot_al.report.figures import save_figure, styled
 
 BUDGETS = (10, 100, 1000)
 N_SHOWN = 4000  # other images on the map
+N_TARGETS = 10_000  # covered, for a picture
 COLORS = {"representative": "#E69F00", "far": "#0072B2", "k-center": "#D55E00", "random": "#666666"}
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     rows = read_npy(parser.parse_args().embeddings, memory_map=True)
     rows = np.array(rows[: load_pool("data/pool").n_train])
     n_select, rng = BUDGETS[-1], np.random.default_rng(0)
-    found = zero_shot_order(rows, n_select, n_targets=min(50_000, len(rows)))
+    found = zero_shot_order(rows, n_select, n_targets=min(N_TARGETS, len(rows)))
     orders = {
         "The recommended order": (found.order, list(found.reasons)),
         "k-center": (kcenter_order(rows, n_select, seed=0).order, ["k-center"] * n_select),

@@ -130,7 +130,6 @@ def cut(file, keep: float = 0.5) -> None:
         ("class_histograms", {"budget": 0}, ["budget 0", "at least 1", "raise it"]),
         ("class_histograms", {"budget": -5}, ["budget -5", "at least 1", "raise it"]),
         ("learning_curves", {"budgets": [20, 10, 30]}, ["[20, 10, 30]", "sort them"]),
-        ("learning_curves", {"budgets": [10, 20, 20]}, ["[10, 20, 20]", "drop the repeated"]),
         ("learning_curves", {"seeds": [1, 1]}, ["[1, 1]", "distinct"]),
         ("baseline_random", {"budgets": [10, 20, 61]}, ["budget 61", "pool of 60", "lower it"]),
         (

@@ -3,7 +3,7 @@ import pytest
 from refusals import refusal
 from zeroshot_al.labels.label_files import Answer
 from zeroshot_al.labels.label_join import IdFinder
-from zeroshot_al.labels.labelling import LabelsParams, find_labelled, label_pool
+from zeroshot_al.labels.labelling import FinetuneParams, LabelsParams, find_labelled, label_pool
 from zeroshot_al.sources.left_out import LeftOut
 
 IDS = [f"{i:02d}.png" for i in range(20)]
@@ -15,6 +15,7 @@ FINDER = IdFinder(IDS, LeftOut(COPIES, [], REJECTED), None)
 def label(names=("dog", "cat") * 10, test=None, **changes):
     """Label the pool's beginning; "" for none. Return labels and problems."""
     params = {"file": "x.csv", "labelled": None, "test_root": None, "classes": None}
+    params |= {"model": "head", "finetune": FinetuneParams(600, 0.01, 60)}
     answers = [
         Answer(name, False, (given,) if given else (), f"row {row}")
         for row, (name, given) in enumerate(zip(IDS, names, strict=False))
