@@ -97,6 +97,8 @@ def plot_labels_saved(rows: Sequence[Row]) -> Figure:
                     axis.fill_between(x, *bounds, color=color, alpha=0.15, linewidth=0)
             axis.set_xscale("log")
             axis.set_yscale("log")
+            budgets = sorted({row.budget for row in rows if row.pool == pool})
+            axis.set_xticks(budgets[:: 1 + len(budgets) // 6])
             for scale in (axis.xaxis, axis.yaxis):
                 scale.set_major_formatter(StrMethodFormatter("{x:,g}"))
             axis.set_yticks([0.5, 1, 2, 4, 8], minor=False)
