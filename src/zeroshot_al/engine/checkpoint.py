@@ -65,6 +65,21 @@ def fingerprint(*inputs: object) -> str:
     return digest.hexdigest()[:24]
 
 
+def plain_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as safetensors takes them: without a graph, and contiguous."""
+    return {key: value.detach().contiguous() for key, value in tensors.items()}
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as safetensors, atomically."""
+    with atomic_path(path) as temporary:
+        # Written by Python, whose error for a full disk has a number; safetensors' own has not.
+        content = serialise(plain_tensors(tensors), metadata=metadata and dict(metadata))
+        temporary.write_bytes(content)
+
+
 class Checkpoint:
     """The state of one training in one safetensors file of a directory of its own.
 
@@ -94,11 +109,9 @@ class Checkpoint:
                 if isinstance(value, Tensor):
                     tensors[f"optimizer.{index}.{slot}"] = value
         start = time.monotonic()
-        with atomic_path(self._file) as temporary:
-            tensors = {key: value.detach().contiguous() for key, value in tensors.items()}
-            # Written by Python, whose error for a full disk has a number; safetensors' has not.
-            metadata = {"step": str(step), "crc32": _checksum(tensors)}
-            temporary.write_bytes(serialise(tensors, metadata=metadata))
+        tensors = plain_tensors(tensors)
+        metadata = {"step": str(step), "crc32": _checksum(tensors)}
+        write_tensors(self._file, tensors, metadata)
         self._saved_at = time.monotonic()
         if self._every_s:
             self._every_s = max(self._every_s, _SPACING * (self._saved_at - start))

@@ -13,13 +13,9 @@ from zeroshot_al.base.ranks import ALONE, Ranks
 from zeroshot_al.classifier.classifier import ClassifierParams, train_classifier
 from zeroshot_al.classifier.side_by_side import run_trainings
 from zeroshot_al.classifier.training import OnStep
+from zeroshot_al.engine.checkpoint import write_tensors
 from zeroshot_al.predicting.labelled import Labelled
-from zeroshot_al.predicting.saved import (
-    EncoderUsed,
-    classifier_tensors,
-    finetuned_network,
-    write_tensors,
-)
+from zeroshot_al.predicting.saved import EncoderUsed, classifier_tensors, finetuned_network
 
 FINAL = -1  # the key of the training on all labels, beside those of the folds
 

@@ -9,17 +9,18 @@ from typing import Literal
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.base.files import atomic_path, read_json, write_json
+from zeroshot_al.base.files import read_json, write_json
 from zeroshot_al.base.params import build
 from zeroshot_al.classifier.classifier import Classifier, ClassifierParams, new_network
 from zeroshot_al.classifier.classifier_models import FeaturesAndHead
 from zeroshot_al.embedding.features import BATCH_SIZE, feature_batches
 from zeroshot_al.embedding.onnx_model import OnnxParams
 from zeroshot_al.embedding.run import encoder_file, load_one_encoder
+from zeroshot_al.engine.checkpoint import write_tensors
 from zeroshot_al.engine.runtime import pick_device
 from zeroshot_al.predicting.head import Head
 from zeroshot_al.probing.heads import centred
@@ -91,14 +92,6 @@ def save_model(directory: Path, card: ModelCard, tensors: Mapping[str, Tensor]) 
     """Write both files."""
     write_tensors(directory / "model.safetensors", tensors)
     write_json(directory / "model.json", asdict(card))
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors, atomically."""
-    with atomic_path(path) as temporary:
-        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        # Written by Python, whose error for a full disk has a number; safetensors' own has not.
-        temporary.write_bytes(save(plain))
 
 
 def load_model(directory: Path) -> tuple[ModelCard, dict[str, Tensor]]:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.base.files import atomic_path
+from zeroshot_al.engine.checkpoint import write_tensors
 from zeroshot_al.engine.cifar_resnet import BLOCKS, cifar_resnet
 from zeroshot_al.engine.wide_resnet import WideResNet
 from zeroshot_al.selfsup.augment_contrastive import standardize
@@ -122,10 +122,7 @@ def projection_head(n_in: int, n_hidden: int, n_out: int, *, batch_norm: bool) -
 
 def save_encoder(path: str | Path, encoder: Encoder) -> None:
     """Write the weights as safetensors, atomically."""
-    tensors = {key: value.detach().contiguous() for key, value in encoder.state_dict().items()}
-    with atomic_path(path) as temporary:
-        # Written by Python, whose error for a full disk has a number; safetensors' own has not.
-        temporary.write_bytes(save(tensors))
+    write_tensors(path, encoder.state_dict())
 
 
 def load_encoder(path: str | Path, params: EncoderParams) -> Encoder:
