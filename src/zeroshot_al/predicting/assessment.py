@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import softmax
 
 from zeroshot_al.predicting.accuracy import Estimate, difference, share, weighted, weights_for
-from zeroshot_al.predicting.calibration import calibration_error, fit_temperature
+from zeroshot_al.predicting.calibration import calibration_error, fit_temperature, probabilities
 from zeroshot_al.predicting.head import UNTRIED, choose_strength, fit_head, logits_out_of_fold
 from zeroshot_al.predicting.labelled import Labelled
 
@@ -47,10 +46,10 @@ class HeldOut:
         """
         places = np.flatnonzero(np.isfinite(logits).any(axis=1))
         temperature = fit_temperature(logits[places], codes[places])
-        probabilities = softmax(logits[places].astype(np.float64) / temperature, axis=1)
-        sure = softmax(sample_logits.astype(np.float64) / temperature, axis=2).max(axis=2)
+        sure = probabilities(sample_logits, temperature).max(axis=2)
         sample_confidence = sure.sum(axis=0) / max(1, len(sure))
-        return cls(places, codes[places], probabilities, temperature, sample_confidence)
+        of_labels = probabilities(logits[places], temperature)
+        return cls(places, codes[places], of_labels, temperature, sample_confidence)
 
     @property
     def guesses(self) -> np.ndarray:

@@ -2,10 +2,15 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 MOST_BINS, LABELS_A_BIN = 10, 100  # fewer labels make an error out of chance alone
 LOG_TEMPERATURES = (-4.0, 4.0)  # of e: from 0.02 to 55
+
+
+def probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Return the calibrated probabilities, float64, of logits (..., n_classes)."""
+    return softmax(logits.astype(np.float64) / temperature, axis=-1)
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 
 import numpy as np
-from scipy.special import softmax
 
 from zeroshot_al.predicting.accuracy import Estimate
+from zeroshot_al.predicting.calibration import probabilities
 from zeroshot_al.predicting.labelled import Labelled
 
 
@@ -29,9 +29,9 @@ class Guesses:
     @classmethod
     def of(cls, logits: np.ndarray, temperature: float) -> "Guesses":
         """Make them of logits (n, n_classes) of two classes at least."""
-        probabilities = softmax(logits.astype(np.float64) / temperature, axis=1)
-        ranked = np.sort(probabilities, axis=1)
-        return cls(probabilities.argmax(axis=1), ranked[:, -1], ranked[:, -1] - ranked[:, -2])
+        found = probabilities(logits, temperature)
+        ranked = np.sort(found, axis=1)
+        return cls(found.argmax(axis=1), ranked[:, -1], ranked[:, -1] - ranked[:, -2])
 
     def rows(
         self, ids: Sequence[str], classes: Sequence[str], labels: Sequence[str]
