@@ -74,13 +74,21 @@ class Classifier:
     On several ranks, every method is collective and returns the same on each.
     """
 
-    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: Tensor,
+        std: Tensor,
+        ranks: Ranks = ALONE,
+        *,
+        test_flip: bool = False,
+    ) -> None:
         self.device = pick_device()
         self._ranks = ranks
         network = synchronized(network, ranks)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.mean, self.std = mean.to(self.device), std.to(self.device)
-        self.test_flip = False  # whether the scores are the mean with the mirror image's
+        self._test_flip = test_flip  # whether the scores are the mean with the mirror image's
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
         """Return the fraction of uint8 (n, h, w, 3) images given their int64 (n,) label."""
@@ -95,7 +103,7 @@ class Classifier:
 
     def _scores(self, batch: Tensor) -> Tensor:
         scores = self.network(batch)
-        return (scores + self.network(batch.flip(3))) / 2 if self.test_flip else scores
+        return (scores + self.network(batch.flip(3))) / 2 if self._test_flip else scores
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Return float32 (n, n_features): the pre-final layer, which Core-Set measures in.
@@ -195,8 +203,8 @@ def train_classifier(
         mean, std = pixel_statistics(images)
         network = new_network(params, n_classes)
         fit_whitening(network, images, mean, std)
-    classifier = Classifier(network, mean, std, ranks)
-    classifier.test_flip = is_new and params.test_flip
+    flip = is_new and params.test_flip
+    classifier = Classifier(network, mean, std, ranks, test_flip=flip)
     network, device = classifier.network, classifier.device
     optimizer = torch.optim.SGD(
         network.parameters(),

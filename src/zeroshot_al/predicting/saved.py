@@ -164,8 +164,9 @@ def model_logits(
     else:
         network = finetuned_network(card.encoder.load(models_dir), n_classes)
     network.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("pixels.")})
-    classifier = Classifier(network, tensors["pixels.mean"], tensors["pixels.std"])
-    classifier.test_flip = card.classifier is not None and card.classifier.test_flip
+    flip = card.classifier is not None and card.classifier.test_flip
+    pixels = tensors["pixels.mean"], tensors["pixels.std"]
+    classifier = Classifier(network, *pixels, test_flip=flip)
     for start in range(0, len(images), BLOCK):
         yield classifier.logits(images[start : start + BLOCK])
 
