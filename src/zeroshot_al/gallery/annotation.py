@@ -9,7 +9,6 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image
 
-from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path, write_json
 from zeroshot_al.base.pool import Pool
 from zeroshot_al.gallery.covering_radii import distances, nearest_earlier, outlier_scores
@@ -26,7 +25,7 @@ from zeroshot_al.gallery.exports import (
     plain_list,
 )
 from zeroshot_al.gallery.guesses import Guess
-from zeroshot_al.sources.decode import RejectedError, upright_size_px
+from zeroshot_al.sources.decode import expected_readable, upright_size_px
 from zeroshot_al.sources.image_files import ImageFiles
 from zeroshot_al.sources.left_out import LeftOut
 from zeroshot_al.sources.spreadsheet import write_table
@@ -115,12 +114,8 @@ def make_picks(
         name, path, size_px = image_id, "", (width, height)
         if files is not None:
             name, path = files.name(image_id), files.paths[image_id]
-            try:
+            with expected_readable(path):
                 size_px = upright_size_px(path)
-            except RejectedError as error:
-                raise InputError(
-                    f"{path} cannot be read ({error}); restore it or run download again"
-                ) from None
         elif params.write_images:
             name = path = f"{IMAGES}/{file_name(rank, n_digits, image_id)}"
         picks.append(

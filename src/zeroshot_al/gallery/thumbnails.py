@@ -9,8 +9,7 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from zeroshot_al.base.errors import InputError
-from zeroshot_al.sources.decode import RejectedError, decode_whole
+from zeroshot_al.sources.decode import decode_whole, expected_readable
 from zeroshot_al.sources.decoders import read_in_turn, run_decoders
 
 PIXELATED_BELOW_PX = 64  # smaller images are shown as they are, with crisp pixels
@@ -64,10 +63,6 @@ def file_thumbnails(paths: Sequence[str], longest_px: int) -> list[str]:
 def _encode(longest_px: int, job: range) -> tuple[range, list[str]]:
     addresses = []
     for _, path in read_in_turn(job):
-        try:
+        with expected_readable(path):
             addresses.append(thumbnail(decode_whole(path, longest_px), longest_px)[0])
-        except RejectedError as error:
-            raise InputError(
-                f"{path} cannot be read ({error}); restore it or run download again"
-            ) from None
     return job, addresses

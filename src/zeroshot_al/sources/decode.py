@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from zeroshot_al.base.errors import InputError
 from zeroshot_al.sources.samples import RejectedError, Samples, describe_tiff, read_samples
 from zeroshot_al.sources.user_files import open_regular
 
@@ -69,6 +70,17 @@ def decode(path: str | os.PathLike, size_px: int | None) -> Decoded:
         if was_deep:
             loaded = Image.fromarray(loaded.eight_bits())
         return Decoded(_upright_square(_on_white(loaded), _orientation(image), size_px), was_deep)
+
+
+@contextmanager
+def expected_readable(path: str | os.PathLike) -> Iterator[None]:
+    """Raise an `InputError` for a `RejectedError` of a file that gave an image before."""
+    try:
+        yield
+    except RejectedError as error:
+        raise InputError(
+            f"{path} cannot be read ({error}); restore it or run download again"
+        ) from None
 
 
 def decode_whole(path: str | os.PathLike, longest_px: int) -> np.ndarray:
