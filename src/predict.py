@@ -21,7 +21,7 @@ from zeroshot_al.gallery.guesses import PREDICTIONS_HEADER
 from zeroshot_al.labels.labelling import LabelsParams
 from zeroshot_al.orders import OrderParams, choose_method
 from zeroshot_al.predicting.fitting import Embedded, fit_model
-from zeroshot_al.predicting.labelled import read_labelled
+from zeroshot_al.predicting.labelled import read_labels
 from zeroshot_al.predicting.page import render_predictions
 from zeroshot_al.predicting.report import Guesses, plain, pool_labels, sentences
 from zeroshot_al.predicting.saved import encoder_used, save_model
@@ -41,7 +41,7 @@ def main() -> None:
     encoder, onnx = load_section("encoder", EncoderParams), load_section("embed", EmbedParams).onnx
     order_method, seed = load_section("order", OrderParams).method, load_experiment().seeds[0]
     pool = load_pool(POOL)
-    labelled = read_labelled(pool, "data/labels", read_batches("batches"))
+    labelled = read_labels(pool, "data/labels", read_batches("batches"))
     with replaced_directory("data/predictions") as directory:
         directory.mkdir(parents=True)
         if labelled is None:

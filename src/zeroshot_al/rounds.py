@@ -43,6 +43,25 @@ def read_labelled(directory: str | Path) -> list[str]:
     return [name for (name,) in read_rows(Path(directory, "labelled.csv"), LABELLED_HEADER)]
 
 
+def index_of_labelled(
+    pool: Pool, labelled: Collection[str], labels_dir: str | Path
+) -> dict[str, int]:
+    """Return the index of each train image by its id; the labelled ones must be among them.
+
+    Raises
+    ------
+    InputError
+        If one is not: the labels are of another pool.
+    """
+    index_of = {name: index for index, name in enumerate(pool.train_ids)}
+    for name in labelled:
+        if name not in index_of:
+            raise InputError(
+                f"{labels_dir} holds a label of {name!r}, which the pool lacks; run labels again"
+            )
+    return index_of
+
+
 def known_indices(pool: Pool, labels_dir: str | Path, batches_dir: str | Path) -> np.ndarray:
     """Find the images that are labelled or were given out, which no later batch holds again.
 
@@ -58,14 +77,8 @@ def known_indices(pool: Pool, labels_dir: str | Path, batches_dir: str | Path) -
     """
     if pool.is_labelled:
         return np.empty(0, dtype=np.int64)
-    index_of = {name: index for index, name in enumerate(pool.train_ids)}
     labelled = read_labelled(labels_dir)
-    strangers = [name for name in labelled if name not in index_of]
-    if strangers:
-        raise InputError(
-            f"{labels_dir} holds a label of {strangers[0]!r}, which the pool lacks; "
-            "run labels again"
-        )
+    index_of = index_of_labelled(pool, labelled, labels_dir)
     given = [name for batch in read_batches(batches_dir).values() for name in batch]
     gone = [name for name in given if name not in index_of]
     if gone and len(gone) == len(given):

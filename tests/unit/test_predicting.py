@@ -26,7 +26,7 @@ from zeroshot_al.predicting.head import (
     logits_out_of_fold,
     stratified_folds,
 )
-from zeroshot_al.predicting.labelled import Labelled, read_labelled
+from zeroshot_al.predicting.labelled import Labelled, read_labels
 from zeroshot_al.predicting.report import Guesses, sentences
 from zeroshot_al.probing.heads import centred
 
@@ -267,13 +267,13 @@ def test_labels_come_in_the_order_in_which_they_were_given_out(small_pool, tmp_p
     rows = [(name, "train", label) for name, label in zip("abcd", "xyxz", strict=True)]
     directory = write_labels(tmp_path, *rows)
     batches = {1: {"c": "far", "e": "random"}, 2: {"a": "random"}}
-    found = read_labelled(small_pool, directory, batches)
+    found = read_labels(small_pool, directory, batches)
     assert found.indices.tolist() == [1, 3, 2, 0]
     assert [found.classes[code] for code in found.codes] == ["y", "z", "x", "x"]
     assert found.rounds.tolist() == [0, 0, 1, 2]
     assert found.is_random.tolist() == [False, False, False, True]
     assert found.single_classes == ["y", "z"]
-    assert read_labelled(small_pool, write_labels(tmp_path), batches) is None
+    assert read_labels(small_pool, write_labels(tmp_path), batches) is None
 
 
 @pytest.mark.parametrize(
@@ -285,4 +285,4 @@ def test_labels_come_in_the_order_in_which_they_were_given_out(small_pool, tmp_p
 )
 def test_labels_that_make_no_model_are_refused(small_pool, tmp_path, rows, words):
     with pytest.raises(InputError, match=words):
-        read_labelled(small_pool, write_labels(tmp_path, *rows), {})
+        read_labels(small_pool, write_labels(tmp_path, *rows), {})

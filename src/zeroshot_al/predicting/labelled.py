@@ -9,7 +9,7 @@ import numpy as np
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_csv, read_npy
 from zeroshot_al.base.pool import HEADER, Pool
-from zeroshot_al.rounds import RANDOM
+from zeroshot_al.rounds import RANDOM, index_of_labelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Labelled:
         return [name for name, n in zip(self.classes, counts, strict=True) if n == 1]
 
 
-def read_labelled(
+def read_labels(
     pool: Pool, labels_dir: str | Path, batches: Mapping[int, Mapping[str, str]]
 ) -> Labelled | None:
     """Read what stage `labels` made of a pool's labels; None if there are none.
@@ -76,13 +76,7 @@ def read_labelled(
             "classes at least: label on"
         )
     code_of = {name: code for code, name in enumerate(classes)}
-    index_of = {name: index for index, name in enumerate(pool.train_ids)}
-    strangers = label_of.keys() - index_of.keys()
-    if strangers:
-        raise InputError(
-            f"{labels_dir} holds a label of {min(strangers)!r}, which the pool lacks; "
-            "run labels again"
-        )
+    index_of = index_of_labelled(pool, label_of, labels_dir)
     given = {name: (number, batch[name]) for number, batch in batches.items() for name in batch}
     rest = [name for name in label_of if name not in given]
     names = rest + [name for name in given if name in label_of]
