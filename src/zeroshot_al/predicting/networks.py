@@ -14,6 +14,7 @@ from zeroshot_al.classifier.classifier import ClassifierParams, train_classifier
 from zeroshot_al.classifier.side_by_side import run_trainings
 from zeroshot_al.classifier.training import OnStep
 from zeroshot_al.engine.checkpoint import write_tensors
+from zeroshot_al.engine.runtime import initial_weights
 from zeroshot_al.predicting.labelled import Labelled
 from zeroshot_al.predicting.saved import EncoderUsed, classifier_tensors, finetuned_network
 
@@ -54,6 +55,7 @@ class LabelTraining:
         images = load_pool(self.pool_dir).train_images
         network: nn.Module | None = None
         if self.encoder is not None:
+            initial_weights(self.seed)
             network = finetuned_network(self.encoder.load(self.models_dir), self.n_classes)
         classifier = train_classifier(
             images[list(self.indices)],
