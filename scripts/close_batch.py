@@ -22,8 +22,9 @@ def main() -> None:
     labelled = read_labelled(LABELS)
     if path := close_batch(reasons, labelled, BATCHES):
         n_back = len(reasons.keys() & set(labelled))
-        print(f"{path}: {n_back} of these {len(reasons)} images are labelled; other labels of them")
-        print("can still come, and the next `make annotate` gives out other images.")
+        rest = "; labels of the others can still come" if n_back < len(reasons) else ""
+        print(f"{path}: {n_back} of these {len(reasons)} images are labelled{rest}.")
+        print("The next `make annotate` gives out other images.")
 
 
 if __name__ == "__main__":

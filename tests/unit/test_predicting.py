@@ -213,6 +213,13 @@ def test_rounds_are_compared_on_the_same_labels():
     assert second["gain"].value == pytest.approx(second["accuracy"].value - first["accuracy"].value)
     assert abs(third["gain"].value) < 0.05
     assert third["accuracy"].n == 200
+    figures = ("accuracy", "accuracy_test", "accuracy_random", "order_and_random")
+    summary = {"labels": 200, "single_label_classes": [], **dict.fromkeys(figures)}
+    advice = [sentences(summary | {"rounds": found[:n]})[-1].split("; ")[-1] for n in (2, 3)]
+    assert advice == [
+        "the next of that size will hardly add more than that.",
+        "that may be nothing, so stop or take a larger batch.",
+    ]
 
 
 def test_an_order_that_leaves_classes_out_is_worse_than_random():

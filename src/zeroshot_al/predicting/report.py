@@ -125,7 +125,7 @@ def _when_to_stop(rounds: list[dict]) -> str:
     before, last = rounds[-2:]
     added = last["labels"] - before["labels"]
     gain = last["gain"]
-    advice = "the next of that size will hardly add more"
+    advice = "the next of that size will hardly add more than that"
     if gain.low <= 0:
         advice = "that may be nothing, so stop or take a larger batch"
     return f"The last {added:,} labels changed the accuracy by {in_points(gain)}; {advice}."
