@@ -120,6 +120,11 @@ def test_two_rounds_of_labels(labelled, project, tmp_path):
     next_batch(project)
     tasks = json.loads((project.root / "data/annotate/label_studio.json").read_text())
     assert all(task["predictions"] for task in tasks)
+    # The second file of labels in the place of the first, and not beside it.
+    save(tmp_path / "labels.csv", first)
+    stage(project, "labels")
+    said = project.run(sys.executable, "scripts/close_batch.py")
+    assert said.startswith("batches/2.csv: its labels are gone. LABELS takes the place of ")
 
 
 def test_the_images_of_another_folder(labelled, project, tmp_path):

@@ -72,6 +72,7 @@ def test_the_page_holds_names_as_text_and_allows_its_script_alone(tmp_path):
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert policy.startswith("default-src 'none'; img-src data:; ")
     assert f"script-src 'sha256-{digest}'" in policy
+    assert "with all your other files of labels" not in text
     assert not re.search(r"url\(|@import|https?://", text)
 
 
@@ -100,6 +101,9 @@ def test_a_page_that_is_too_large_is_split_and_says_so(tmp_path):
     assert all(path.stat().st_size < limit + 2 * without_data for path in paths)
     text = paths[1].read_text(encoding="utf-8")
     assert f"part 2 of {len(paths)}, images {len(parts[0]['picks']) + 1} to" in text
+    assert (
+        "make train LABELS=/path/to/labels_1_part_2.csv</code>, with all your other files" in text
+    )
     links = [attrs["href"] for attrs in Page(text).all("a")]
     assert links == [path.name for path in paths if path != paths[1]]
 

@@ -91,6 +91,7 @@ def write_label_pages(
             data=data,
             names=names,
             number=number,
+            has_others=several or batch > 1,
         )
         with atomic_path(directory / names[number]) as temporary:
             temporary.write_bytes(text.encode())
