@@ -1,47 +1,76 @@
-"""Write the results into README.md and docs/RESULTS.md, from the committed metrics.
+"""Write the results into README.md, docs/RESULTS.md and docs/results.png, from the metrics.
 
 python scripts/readme_results.py            write
 python scripts/readme_results.py --check    exit 1 when one of them says something else
 
-Only what stands between the two markers changes.
+Only what stands between the two markers of a page changes; the picture is not checked.
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
+from first_screen import choose_encoder, first_screen, plot_first_screen, scale
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path, read_json
+from zeroshot_al.base.params import read_yaml
 from zeroshot_al.process.stage import run_stage
 from zeroshot_al.report.curves import from_csv
+from zeroshot_al.report.figures import save_figure
 from zeroshot_al.report.labels_saved import read_probe_rows
 from zeroshot_al.report.labels_saved_views import markdown_labels_saved
-from zeroshot_al.report.tables import markdown_linear_eval, markdown_results, provenance_line
+from zeroshot_al.report.tables import markdown_linear_eval, markdown_results, markdown_table
 
 BEGIN = "<!-- results: begin, written by scripts/readme_results.py -->"
 END = "<!-- results: end -->"
-README, DETAILS = "README.md", "docs/RESULTS.md"
+README, DETAILS, PICTURE = "README.md", "docs/RESULTS.md", "docs/results.png"
 
 
-def results_blocks(root: Path) -> dict[str, str]:
-    """Make each page's block from `root`; provenance and labels saved may be missing."""
-    provenance = root / "metrics/provenance.json"
-    made_with = provenance_line(read_json(provenance) if provenance.exists() else None)
-    tables = markdown_results(from_csv(root / "plots/learning_curves.csv"))
-    summary = tables.partition("<details>")[0].rstrip()
-    curves = "![Test accuracy against the number of labelled images]({}plots/learning_curves.png)"
-    rest = [
+def results_blocks(root: Path) -> tuple[dict[str, str], Figure]:
+    """Make each page's block and the first screen's picture from `root`."""
+    accuracies = from_csv(root / "plots/learning_curves.csv")
+    rows = read_probe_rows(root / "plots/probe_curves.csv")
+    linear_eval = read_json(root / "metrics/linear_eval.json")
+    params = read_yaml((root / "params.yaml").read_text(encoding="utf-8"))
+    found = accuracies, *choose_encoder(accuracies, rows)
+    readme = [
+        f"![Labels saved by a linear head, and accuracy from scratch]({PICTURE})",
+        first_screen(*found),
+        scale(params, linear_eval["simclr"]["linear"]),
+    ]
+    details = [
+        made_with(read_json(root / "metrics/provenance.json")),
+        "![Test accuracy against the number of labelled images](../plots/learning_curves.png)",
+        markdown_results(accuracies),
         "How often each class is picked:",
         "![Class counts among the first picks of each method](../plots/class_histograms.png)",
-        markdown_linear_eval(read_json(root / "metrics/linear_eval.json")),
+        markdown_linear_eval(linear_eval),
+        "![Labels saved against the number of labels](../plots/probe_curves.png)",
+        markdown_labels_saved(rows),
     ]
-    probe = root / "plots/probe_curves.csv"
-    if probe.exists():
-        picture = "![Labels saved against the number of labels](../plots/probe_curves.png)"
-        rest += [picture, markdown_labels_saved(read_probe_rows(probe))]
-    return {
-        README: "\n\n".join([curves.format(""), summary]),
-        DETAILS: "\n\n".join([curves.format("../"), made_with, tables, *rest]),
-    }
+    blocks = {README: "\n\n".join(readme), DETAILS: "\n\n".join(details)}
+    return blocks, plot_first_screen(*found)
+
+
+def made_with(provenance: Mapping) -> str:
+    """Say on which machine each stage ran, and for how long, as scripts/provenance.py wrote it."""
+    machines = provenance["machines"]
+    lines = [
+        [
+            f"{machine['hardware']}; PyTorch {machine['torch']}",
+            ", ".join(f"{stage} {spent:,.0f}" for stage, spent in machine["stage_seconds"].items()),
+            f"{sum(machine['stage_seconds'].values()):,.0f}",
+        ]
+        for machine in machines
+    ]
+    total = sum(sum(machine["stage_seconds"].values()) for machine in machines)
+    table = markdown_table(["made on", "seconds of each stage", "in all"], lines)
+    return (
+        f"Profile `{provenance['profile']}`, seeds {', '.join(map(str, provenance['seeds']))}; "
+        f"{total / 60:,.0f} minutes in all:\n\n{table}"
+    )
 
 
 def replace_block(text: str, block: str, name: str) -> str:
@@ -65,7 +94,8 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--root", type=Path, default=Path())
     options = parser.parse_args()
-    for name, block in results_blocks(options.root).items():
+    blocks, figure = results_blocks(options.root)
+    for name, block in blocks.items():
         page = options.root / name
         if not page.exists():
             raise InputError(f"{page} does not exist; run from the repository's root")
@@ -77,6 +107,8 @@ def main() -> None:
             raise InputError(f"{name} is older than the metrics; run scripts/readme_results.py")
         with atomic_path(page) as temporary:
             temporary.write_text(updated, encoding="utf-8")
+    if not options.check:
+        save_figure(figure, options.root / PICTURE)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 import importlib.util
+import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.base.files import write_csv, write_json
+from zeroshot_al.base.files import read_json, write_csv, write_json
 from zeroshot_al.report.curves import CSV_HEADER, to_rows
+from zeroshot_al.report.labels_saved import CSV_HEADER as PROBE_HEADER
 from zeroshot_al.report.tables import markdown_results, plain_table, provenance_line
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -21,13 +24,48 @@ ACCURACIES = {
     },
     120: {"moco": {0: 0.8, 1: 0.8}, "simclr": {0: 0.81, 1: 0.81}},
 }
+RUN = {
+    100: ACCURACIES[100] | {"simclr_zero_shot": {0: 0.72, 1: 0.7201}},
+    120: ACCURACIES[120],
+    5000: ACCURACIES[100] | {"simclr_zero_shot": {0: 0.72, 1: 0.7201}},
+}
 PROVENANCE = {
     "profile": "laptop",
-    "hardware": "2 cores",
-    "torch": "2.15.0",
     "seeds": [0, 1],
-    "stage_minutes": {"pretrain_moco": 8.4, "train_budget": 60.2},
+    "machines": [
+        {"hardware": "a GPU", "torch": "2.11.0", "stage_seconds": {"train_budget": 3612.4}},
+        {"hardware": "2 cores", "torch": "2.15.0", "stage_seconds": {"download": 8, "embed": 1}},
+    ],
 }
+
+
+def probe_rows(n_resamples=10):
+    """Of k-center and the recommended order; k-center's interval holds 1 at 400 labels."""
+    numbers = {"random": (0, None, None, None), "zero_shot": (0.12, 1.85, 1.75, 1.9)}
+    numbers["coverage"] = numbers["zero_shot"]
+    for budget in (20, 50, 100, 400):
+        numbers["kcenter"] = (-0.04, 0.75, 0.7, 0.8 if budget < 400 else 1.1)
+        for order, (difference, *worth) in numbers.items():
+            head = ("simclr", "pool", order, "linear", "simclr", budget, n_resamples)
+            for other in (head, ("pretrained", *head[1:]), (*head[:3], "knn", *head[4:])):
+                mine = other is head
+                yield (*other, 0.3 + difference, difference if mine else 0.9, *worth)
+
+
+FIRST_SCREEN = (
+    "(SimCLR, 20 to 400 labels): 100 labels of the recommended order do what 185 random ones do "
+    "(175 to 190), and it is above Random at 4 of 4 budgets, below at 0; 100 labels of k-center do "
+    "what 75 random ones do (70 to 80), and it is above Random at 0 of 4 budgets, below at 3.",
+    # Over 100 and 5,000, the two budgets with random: 2.005 +- 12.706 x 0.005 points.
+    "the recommended order is above Random, +2.0 points (+1.9 to +2.1); "
+    "k-center is level with Random, +3.0 points (-22.4 to +28.4).",
+    "| 20 | a linear head | 30.0 | -4.0 (like 14 to 16) | **+12.0** (like 35 to 38) |",
+    "| 5,000 | a network | 70.0 | +3.0 (-22.4 to +28.4) | **+2.0** (+1.9 to +2.1) |",
+    "(2 seeds), or with a linear head of how many random labels do the same (10 pools).",
+    # WRN-28-10 has 36.5 million parameters, ResNet-18 11.2; 39,000 steps of 128 images.
+    "(profile `paper`: 36 and 5)",
+    "(`paper`: 11) with 61.2% linear accuracy, where the paper reports 93.6%.",
+)
 
 
 def load(name):
@@ -51,7 +89,9 @@ def call(root, monkeypatch):
 
 @pytest.fixture
 def root(tmp_path):
-    write_csv(tmp_path / "plots/learning_curves.csv", CSV_HEADER, to_rows(ACCURACIES))
+    write_csv(tmp_path / "plots/learning_curves.csv", CSV_HEADER, to_rows(RUN))
+    write_csv(tmp_path / "plots/probe_curves.csv", PROBE_HEADER, probe_rows())
+    shutil.copy(SCRIPTS.parent / "params.yaml", tmp_path)
     (tmp_path / "plots/learning_curves.png").write_bytes(b"curves")
     (tmp_path / "plots/class_histograms.png").write_bytes(b"histograms")
     features = {"linear": 0.612, "knn": 0.634}
@@ -95,7 +135,14 @@ def test_one_seed_has_no_spread():
 
 
 def test_provenance_line():
-    assert provenance_line(PROVENANCE) == (
+    provenance = {
+        "profile": "laptop",
+        "hardware": "2 cores",
+        "torch": "2.15.0",
+        "seeds": [0, 1],
+        "stage_minutes": {"pretrain_moco": 8.4, "train_budget": 60.2},
+    }
+    assert provenance_line(provenance) == (
         "Profile `laptop`; seeds 0, 1; 2 cores; PyTorch 2.15.0; "
         "69 minutes in all (pretrain_moco 8, train_budget 60)."
     )
@@ -113,20 +160,75 @@ def test_check_fails_until_written_and_when_a_metric_changes(root, call):
     assert text.startswith("# Title\n")
     assert text.endswith("\n\nProse stays.\n")
     assert "\nold\n" not in text
-    assert "(plots/learning_curves.png)" in text
-    assert "| 120 | 80.0 ± 0.0 | **81.0 ± 0.0** | - | - |" in text
-    assert text.count("MoCo-v2 + k-center: +1.00") == 1
+    assert "(docs/results.png)" in text
+    assert (root / "docs/results.png").read_bytes().startswith(b"\x89PNG")
+    for line in FIRST_SCREEN:
+        assert line in text
     details = (root / "docs/RESULTS.md").read_text(encoding="utf-8")
     assert "(../plots/class_histograms.png)" in details
+    assert "(../plots/learning_curves.png)" in details
+    assert "(../plots/probe_curves.png)" in details
+    assert "| 120 | 80.0 ± 0.0 | **81.0 ± 0.0** | - | - | - |" in details
+    assert details.count("MoCo-v2 + k-center: +1.00") == 1
     assert "| 100 | +1.00 (-11.71 to +13.71) |" in details
+    assert "Profile `laptop`, seeds 0, 1; 60 minutes in all:" in details
+    assert "| a GPU; PyTorch 2.11.0 | train_budget 3,612 | 3,612 |" in details
+    assert "| 2 cores; PyTorch 2.15.0 | download 8, embed 1 | 9 |" in details
     assert "| raw pixels | 39.1 | 45.4 |" in details
     call("readme_results", "--check")
     call("readme_results")
     assert (root / "README.md").read_text(encoding="utf-8") == text
 
-    (root / "metrics/provenance.json").unlink()
+    write_json(root / "metrics/provenance.json", PROVENANCE | {"seeds": [0, 2]})
     with pytest.raises(InputError, match=r"docs/RESULTS.md is older than the metrics"):
         call("readme_results", "--check")
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "rows"),
+    [
+        (ACCURACIES, probe_rows()),
+        ({5000: {method: {0: runs[0]} for method, runs in RUN[5000].items()}}, probe_rows()),
+        (RUN, probe_rows(n_resamples=1)),
+        (RUN, (row for row in probe_rows() if row[5] != 50)),
+    ],
+    ids=["no recommended order", "one seed", "one pool", "no 50 labels"],
+)
+def test_first_screen_says_what_the_results_lack(root, call, accuracies, rows):
+    write_csv(root / "plots/learning_curves.csv", CSV_HEADER, to_rows(accuracies))
+    write_csv(root / "plots/probe_curves.csv", PROBE_HEADER, rows)
+    with pytest.raises(InputError, match=r"README shows .* the results lack some of it: run"):
+        call("readme_results")
+
+
+def test_provenance_tells_machines_apart(root, call, tmp_path):
+    stages = {"download": 100, "train_budget@100": 110, "train_budget@120": 125, "embed": 145}
+    for stage, written in stages.items():
+        (root / stage).mkdir()
+        (root / stage / "out").touch()
+        for path in (root / stage / "out", root / stage):
+            os.utime(path, (written, written))
+    write_json(root / "dvc.lock", {"stages": {s: {"outs": [{"path": s}]} for s in stages}})
+    gpu = {"hardware": "a GPU", "torch": "2.11.0", "stage_seconds": {"train_budget": 7.04}}
+    write_json(root / "gpu.json", gpu)
+    write_json(root / "here.json", {"stage_seconds": {"download": 3}})
+
+    def machines(*files):
+        call("provenance", *files)
+        found = read_json(root / "metrics/provenance.json")["machines"]
+        return [(machine["hardware"], machine["stage_seconds"]) for machine in found]
+
+    here = load("provenance").hardware()
+    assert machines() == [(here, {"download": 0, "train_budget": 25, "embed": 20})]
+    assert machines("gpu.json", "here.json") == [
+        ("a GPU", {"train_budget": 7.0}),
+        (here, {"download": 3, "embed": 20}),
+    ]
+    with pytest.raises(InputError, match=r"'train_budget' is not in dvc.lock, or in two files"):
+        call("provenance", "gpu.json", "gpu.json")
+    shutil.rmtree(root / "embed")
+    with pytest.raises(InputError, match=r"embed does not exist; run `dvc repro` to its end"):
+        call("provenance")
 
 
 def test_check_exits_with_one_sentence(root, monkeypatch):
