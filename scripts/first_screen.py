@@ -65,32 +65,35 @@ def choose_encoder(accuracies: Accuracies, rows: Sequence[Row]) -> tuple[str, Fe
 
 
 def first_screen(accuracies: Accuracies, encoder: str, few: Few) -> str:
-    """Word the verdicts, and lay out the table."""
+    """Word the verdicts, by the budgets whose interval leaves Random out, and lay out the table."""
     worth, spent = [], []
     for order, name in ORDERS.items():
-        rows, row = few[order].values(), few[order][LABELS]
-        above, below = (sum(row.low > 1 for row in rows), sum(row.high < 1 for row in rows))
+        row = few[order][LABELS]
+        sides = _sides([(row.low, row.high) for row in few[order].values()], level=1)
         worth.append(
             f"{LABELS} labels of {name} do what {LABELS * row.labels_saved:.0f} random ones do "
-            f"({LABELS * row.low:.0f} to {LABELS * row.high:.0f}), and it is above Random at "
-            f"{above} of {len(rows)} budgets, below at {below}"
+            f"({LABELS * row.low:.0f} to {LABELS * row.high:.0f}), and it is {sides}"
         )
-        found = summarise(mean_over_budgets(accuracies)[_method(encoder, order)])
-        side = "above" if found["low"] > 0 else "below" if found["high"] < 0 else "level with"
-        spent.append(f"{name} is {side} Random, {_points(found['mean'])} points {_interval(found)}")
+        method = _method(encoder, order)
+        pairs = [paired_differences(by_method).get(method) for by_method in accuracies.values()]
+        found = [summarise(pair) for pair in pairs if pair]
+        sides = _sides([(at["low"], at["high"]) for at in found], level=0)
+        mean = summarise(mean_over_budgets(accuracies)[method])
+        spent.append(f"{name} is {_points(mean['mean'])} points {_interval(mean)}, and {sides}")
     budgets = f"{min(accuracies):,} to {max(accuracies):,} labels"
     return "\n\n".join(
         [
             f"**Few labels and a linear head** on frozen features ({FEATURES[encoder]}, "
             f"{min(few[BASELINE])} to {max(few[BASELINE]):,} labels): {'; '.join(worth)}.",
-            f"**A network from scratch**, mean of {budgets}: {'; '.join(spent)}.",
+            f"**A network from scratch**, difference to Random from {budgets}: {'; '.join(spent)}.",
             markdown_table(
                 ["labels", "spent on", "Random, %", "k-center (the paper's)", "recommended order"],
                 [*_few_lines(few), *_many_lines(accuracies, encoder)],
             ),
             "Test accuracy; differences to Random in points, bold above it. In brackets 95% "
-            f"intervals: of the points ({count_seeds(accuracies)}), or with a linear head of how "
-            f"many random labels do the same ({few[BASELINE][LABELS].n_resamples} pools).",
+            f"intervals: of the points ({count_seeds(accuracies)}, one encoder), or with a linear "
+            "head of how many random labels do the same "
+            f"({few[BASELINE][LABELS].n_resamples} pools).",
         ]
     )
 
@@ -179,6 +182,12 @@ def _many_lines(accuracies: Accuracies, encoder: str) -> list[list[str]]:
 
 def _method(encoder: str, order: str) -> str:
     return encoder if order == "kcenter" else f"{encoder}_{order}"
+
+
+def _sides(intervals: Sequence[tuple[float, float]], level: float) -> str:
+    above = sum(low > level for low, _ in intervals)
+    below = sum(high < level for _, high in intervals)
+    return f"above Random at {above} of {len(intervals)} budgets, below at {below}"
 
 
 def _points(fraction: float) -> str:

@@ -57,11 +57,12 @@ FIRST_SCREEN = (
     "(175 to 190), and it is above Random at 4 of 4 budgets, below at 0; 100 labels of k-center do "
     "what 75 random ones do (70 to 80), and it is above Random at 0 of 4 budgets, below at 3.",
     # Over 100 and 5,000, the two budgets with random: 2.005 +- 12.706 x 0.005 points.
-    "the recommended order is above Random, +2.0 points (+1.9 to +2.1); "
-    "k-center is level with Random, +3.0 points (-22.4 to +28.4).",
+    "difference to Random from 100 to 5,000 labels: the recommended order is +2.0 points (+1.9 to "
+    "+2.1), and above Random at 2 of 2 budgets, below at 0; k-center is +3.0 points (-22.4 to "
+    "+28.4), and above Random at 0 of 2 budgets, below at 0.",
     "| 20 | a linear head | 30.0 | -4.0 (like 14 to 16) | **+12.0** (like 35 to 38) |",
     "| 5,000 | a network | 70.0 | +3.0 (-22.4 to +28.4) | **+2.0** (+1.9 to +2.1) |",
-    "(2 seeds), or with a linear head of how many random labels do the same (10 pools).",
+    "(2 seeds, one encoder), or with a linear head of how many random labels do the same (10 pool",
     # WRN-28-10 has 36.5 million parameters, ResNet-18 11.2; 39,000 steps of 128 images.
     "(profile `paper`: 36 and 5)",
     "(`paper`: 11) with 61.2% linear accuracy, where the paper reports 93.6%.",
