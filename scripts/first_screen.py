@@ -98,6 +98,21 @@ def first_screen(accuracies: Accuracies, encoder: str, few: Few) -> str:
     )
 
 
+def spread(rows: Sequence[Row]) -> str:
+    """Say how far from random a linear head ends, at the worst and at the best, in a sentence."""
+    own = [row for row in rows if row.head == "linear" and row.features == row.encoder]
+    ends = []
+    for order, name in ORDERS.items():
+        found = [row.difference for row in own if row.order == order]
+        ends.append(f"{name} {_points(min(found))} to {_points(max(found))}")
+    features = ", ".join(FEATURES[name] for name in dict.fromkeys(row.encoder for row in own))
+    return (
+        "With a linear head, over all budgets, pools (a long tail and coarse classes too) and "
+        f"features ({features}; [figure](plots/probe_curves.png)), the points to Random are: "
+        f"{', '.join(ends)}."
+    )
+
+
 def scale(params: Mapping, simclr_linear: float) -> str:
     """Compare the active profile of params.yaml with the paper's, in a sentence.
 

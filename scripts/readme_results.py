@@ -12,7 +12,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from first_screen import choose_encoder, first_screen, plot_first_screen, scale
+from first_screen import choose_encoder, first_screen, plot_first_screen, scale, spread
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path, read_json
 from zeroshot_al.base.params import read_yaml
@@ -38,6 +38,7 @@ def results_blocks(root: Path) -> tuple[dict[str, str], Figure]:
     readme = [
         f"![Labels saved by a linear head, and accuracy from scratch]({PICTURE})",
         first_screen(*found),
+        spread(rows),
         scale(params, linear_eval["simclr"]["linear"]),
     ]
     details = [
