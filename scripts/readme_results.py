@@ -1,4 +1,4 @@
-"""Write the results into README.md, docs/RESULTS.md and docs/results.png, from the metrics.
+"""Write the results into README.md, two pages of docs/ and docs/results.png, from the metrics.
 
 python scripts/readme_results.py            write
 python scripts/readme_results.py --check    exit 1 when one of them says something else
@@ -7,7 +7,7 @@ Only what stands between the two markers of a page changes; the picture is not c
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -19,13 +19,20 @@ from zeroshot_al.base.params import read_yaml
 from zeroshot_al.process.stage import run_stage
 from zeroshot_al.report.curves import from_csv
 from zeroshot_al.report.figures import save_figure
-from zeroshot_al.report.labels_saved import read_probe_rows
-from zeroshot_al.report.labels_saved_views import markdown_labels_saved
-from zeroshot_al.report.tables import markdown_linear_eval, markdown_results, markdown_table
+from zeroshot_al.report.labels_saved import Row, read_probe_rows
+from zeroshot_al.report.labels_saved_views import ORDERS, POOLS, markdown_labels_saved
+from zeroshot_al.report.tables import (
+    FEATURES,
+    markdown_linear_eval,
+    markdown_results,
+    markdown_table,
+)
 
 BEGIN = "<!-- results: begin, written by scripts/readme_results.py -->"
 END = "<!-- results: end -->"
-README, DETAILS, PICTURE = "README.md", "docs/RESULTS.md", "docs/results.png"
+README, DETAILS, METHOD = "README.md", "docs/RESULTS.md", "docs/METHOD.md"
+PICTURE = "docs/results.png"
+SHOWN = ("zero_shot", "coverage", "kcenter"), ("pool", "tail"), (20, 50, 100, 200, 400, 1600)
 
 
 def results_blocks(root: Path) -> tuple[dict[str, str], Figure]:
@@ -52,7 +59,28 @@ def results_blocks(root: Path) -> tuple[dict[str, str], Figure]:
         markdown_labels_saved(rows),
     ]
     blocks = {README: "\n\n".join(readme), DETAILS: "\n\n".join(details)}
-    return blocks, plot_first_screen(*found)
+    return blocks | {METHOD: differences(rows)}, plot_first_screen(*found)
+
+
+def differences(rows: Sequence[Row]) -> str:
+    """Table of the orders' differences to random, by features and pool, of a linear head."""
+    orders, pools, budgets = SHOWN
+    cells = {
+        (row.encoder, row.pool, row.order, row.budget): f"{100 * row.difference:+.1f}"
+        for row in rows
+        if row.head == "linear" and row.features == row.encoder
+    }
+    lines = [
+        [
+            f"{FEATURES.get(encoder, encoder)}, {POOLS[pool]}",
+            ORDERS[order][0],
+            *(cells.get((encoder, pool, order, budget), "") for budget in budgets),
+        ]
+        for encoder in dict.fromkeys(row.encoder for row in rows)
+        for pool in pools
+        for order in orders
+    ]
+    return markdown_table(["features, pool", "order", *(f"{n:,}" for n in budgets)], lines)
 
 
 def made_with(provenance: Mapping) -> str:

@@ -110,7 +110,7 @@ def root(tmp_path):
     readme = load("readme_results")
     text = f"# Title\n\n{readme.BEGIN}\nold\n{readme.END}\n\nProse stays.\n"
     (tmp_path / "docs").mkdir()
-    for page in (readme.README, readme.DETAILS):
+    for page in (readme.README, readme.DETAILS, readme.METHOD):
         (tmp_path / page).write_text(text)
     return tmp_path
 
@@ -171,6 +171,9 @@ def test_check_fails_until_written_and_when_a_metric_changes(root, call):
     assert (root / "docs/results.png").read_bytes().startswith(b"\x89PNG")
     for line in FIRST_SCREEN:
         assert line in text
+    method = (root / "docs/METHOD.md").read_text(encoding="utf-8")
+    assert "| SimCLR, as it is | k-center | -4.0 | -4.0 | -4.0 |  | -4.0 |  |" in method
+    assert "| Existing model, a long tail of it, balanced accuracy | coverage |" in method
     details = (root / "docs/RESULTS.md").read_text(encoding="utf-8")
     assert "(../plots/class_histograms.png)" in details
     assert "(../plots/learning_curves.png)" in details
