@@ -41,7 +41,7 @@ from zeroshot_al.engine.runtime import pick_device
 from zeroshot_al.labels.labelling import LabelsParams
 from zeroshot_al.methods.simclr import SimclrParams
 from zeroshot_al.predicting.fitting import Embedded, fit_model
-from zeroshot_al.predicting.head import Head
+from zeroshot_al.predicting.head import UNTRIED, Head, choose_strength, stratified_folds
 from zeroshot_al.predicting.labelled import Labelled
 from zeroshot_al.predicting.networks import LabelTraining
 from zeroshot_al.predicting.saved import EncoderUsed, ModelCard, encoder_used, model_logits
@@ -73,12 +73,22 @@ class Case:
         pool = load_pool(POOL)
         picks = random_order(pool.n_train, self.seed)[: self.n_labels]
         is_head = self.model in (HEAD, ON_EXISTING)
+        strength = self.strength(pool, picks)
         start = time.perf_counter()
-        tensors = self.fit_head(pool, picks) if is_head else self.train(pool, picks)
+        tensors = self.fit_head(pool, picks) if is_head else self.train(pool, picks, strength)
         seconds = time.perf_counter() - start
         logits = self.head_logits(pool, tensors) if is_head else self.logits(pool, tensors)
         accuracy = float((logits.argmax(axis=1) == pool.test_labels).mean())
         return {"accuracy": accuracy, "seconds": round(seconds, 2)}
+
+    def strength(self, pool: Pool, picks: np.ndarray) -> float:
+        """Choose that of the head which fine-tuning starts from, as stage `predict` does once."""
+        if self.model != FINETUNE:
+            return UNTRIED
+        rows = Embedded.of(read_npy(self.embeddings)[: pool.n_train]).rows(picks)
+        codes = pool.train_labels[picks]
+        folds = stratified_folds(codes, 5, self.seed)
+        return choose_strength(rows, codes, folds, len(pool.classes))[0]
 
     def fit_head(self, pool: Pool, picks: np.ndarray) -> Mapping[str, Tensor]:
         """Do what stage `predict` does, cross-validation and guesses for the pool included."""
@@ -103,7 +113,7 @@ class Case:
         rows = read_npy(self.embeddings)[pool.n_train :]
         return head.logits(centred(rows, tensors["mean"].numpy()))
 
-    def train(self, pool: Pool, picks: np.ndarray) -> Mapping[str, Tensor]:
+    def train(self, pool: Pool, picks: np.ndarray, strength: float) -> Mapping[str, Tensor]:
         """Train a network on all labels, the last of the six trainings of stage `predict`."""
         training = LabelTraining(
             indices=tuple(picks.tolist()),
@@ -113,6 +123,7 @@ class Case:
             seed=self.seed,
             params=self.classifier,
             encoder=self.encoder,
+            strength=strength,
             pool_dir=POOL,
             models_dir=MODELS,
         )

@@ -114,6 +114,7 @@ def fit_model(
             seed=seed,
             params=classifier,
             encoder=encoder,
+            strength=strength,
             pool_dir=pool_dir,
             models_dir=models_dir,
         )

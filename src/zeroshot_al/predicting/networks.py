@@ -5,18 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from zeroshot_al.base.files import read_npy, write_npy
 from zeroshot_al.base.pool import Pool, load_pool
 from zeroshot_al.base.ranks import ALONE, Ranks
-from zeroshot_al.classifier.classifier import ClassifierParams, train_classifier
+from zeroshot_al.classifier.classifier import Classifier, ClassifierParams, train_classifier
+from zeroshot_al.classifier.classifier_models import FeaturesAndHead
 from zeroshot_al.classifier.side_by_side import run_trainings
 from zeroshot_al.classifier.training import OnStep
 from zeroshot_al.engine.checkpoint import write_tensors
-from zeroshot_al.engine.runtime import initial_weights
+from zeroshot_al.predicting.head import fit_head
 from zeroshot_al.predicting.labelled import Labelled
 from zeroshot_al.predicting.saved import EncoderUsed, classifier_tensors, finetuned_network
+from zeroshot_al.probing.heads import centred
 
 FINAL = -1  # the key of the training on all labels, beside those of the folds
 
@@ -32,6 +36,7 @@ class LabelTraining:
     seed: int
     params: ClassifierParams
     encoder: EncoderUsed | None  # to go on from; None: from scratch
+    strength: float  # of the head that an encoder's linear layer starts as
     pool_dir: str
     models_dir: str
 
@@ -53,13 +58,14 @@ class LabelTraining:
             on_step(self.n_steps)
             return str(path)
         images = load_pool(self.pool_dir).train_images
+        labelled, codes = images[list(self.indices)], np.array(self.codes, dtype=np.int64)
         network: nn.Module | None = None
         if self.encoder is not None:
-            initial_weights(self.seed)
             network = finetuned_network(self.encoder.load(self.models_dir), self.n_classes)
+            start_as_head(network, labelled, codes, self.strength)
         classifier = train_classifier(
-            images[list(self.indices)],
-            np.array(self.codes, dtype=np.int64),
+            labelled,
+            codes,
             self.n_classes,
             self.params,
             self.seed,
@@ -73,6 +79,36 @@ class LabelTraining:
         else:
             write_tensors(path, classifier_tensors(classifier))
         return str(path)
+
+
+def start_as_head(
+    network: FeaturesAndHead, images: np.ndarray, codes: np.ndarray, strength: float
+) -> None:
+    """Make the linear layer what `fit_head` makes of the labels, before all is trained.
+
+    A random one has first to be learned, and distorts the features meanwhile.
+
+    Parameters
+    ----------
+    network : FeaturesAndHead
+    images : ndarray of shape (n, h, w, 3), uint8
+    codes : ndarray of shape (n,), int64
+    strength : float
+
+    References
+    ----------
+    Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform
+    Out-of-Distribution", 2022, section 3.4 (LP-FT). Deviation: the head reads embeddings of length
+    1, a linear layer cannot: it divides all by their mean length.
+    """
+    embeddings = Classifier(network, torch.zeros(3), torch.ones(3)).embed(images)
+    mean = embeddings.mean(axis=0)
+    with threadpool_limits(1):
+        head = fit_head(centred(embeddings, mean), codes, network.head.out_features, strength)
+    weight = head.weight / max(np.linalg.norm(embeddings - mean, axis=1).mean(), 1e-12)
+    with torch.no_grad():
+        network.head.weight.copy_(torch.from_numpy(weight))
+        network.head.bias.copy_(torch.from_numpy(head.bias - weight @ mean))
 
 
 def train_networks(
