@@ -35,7 +35,7 @@ from zeroshot_al.predicting.labelled import Labelled  # noqa: E402
 from zeroshot_al.probing.heads import centred  # noqa: E402
 from zeroshot_al.rounds import RANDOM, next_batch  # noqa: E402
 
-HEAD = LabelsParams(None, None, None, None, "head", FinetuneParams(1, 0.1, 0))
+HEAD = LabelsParams(None, None, None, None, "head", FinetuneParams(1, 0.1, 0, 0.0))
 SHARE = 0.1
 ORDERS = ("zero_shot", "kcenter", "random")
 FIGURES = {

@@ -15,7 +15,7 @@ FINDER = IdFinder(IDS, LeftOut(COPIES, [], REJECTED), None)
 def label(names=("dog", "cat") * 10, test=None, **changes):
     """Label the pool's beginning; "" for none. Return labels and problems."""
     params = {"file": "x.csv", "labelled": None, "test_root": None, "classes": None}
-    params |= {"model": "head", "finetune": FinetuneParams(600, 0.01, 60)}
+    params |= {"model": "head", "finetune": FinetuneParams(600, 0.01, 60, 0.0)}
     answers = [
         Answer(name, False, (given,) if given else (), f"row {row}")
         for row, (name, given) in enumerate(zip(IDS, names, strict=False))

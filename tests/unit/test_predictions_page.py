@@ -15,7 +15,7 @@ from zeroshot_al.predicting.page import RoundsChart, render_predictions
 from zeroshot_al.predicting.report import Guesses
 from zeroshot_al.predicting.summary import summarise
 
-HEAD = LabelsParams(None, None, None, None, "head", FinetuneParams(1, 0.1, 0))
+HEAD = LabelsParams(None, None, None, None, "head", FinetuneParams(1, 0.1, 0, 0.0))
 HOSTILE = ("<b>bold</b>", '"quoted" & more', "x" * 90)
 N_IMAGES, N_LABELS, SIDE = 120, 60, 8
 

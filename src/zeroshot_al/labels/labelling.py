@@ -20,6 +20,7 @@ class FinetuneParams:
     steps: int
     learning_rate: float
     warmup_steps: int
+    label_smoothing: float
 
 
 @dataclass(frozen=True)
