@@ -98,7 +98,7 @@ def start_as_head(
     References
     ----------
     Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform
-    Out-of-Distribution", 2022, section 3.4 (LP-FT). Deviation: the head reads embeddings of length
+    Out-of-Distribution", 2022: LP-FT. Deviation: the head reads embeddings of length
     1, a linear layer cannot: it divides all by their mean length.
     """
     embeddings = Classifier(network, torch.zeros(3), torch.ones(3)).embed(images)
