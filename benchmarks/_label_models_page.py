@@ -19,7 +19,7 @@ def render(page: dict) -> str:
                 runs.setdefault((model, int(n_labels)), []).append(row)
         n_seeds = max(map(len, runs.values()))
         lines += [
-            f"## Profile `{profile}`, {made['n_train']:,} images, {made['device']}",
+            f"## Profile `{profile}`, {made['n_train']:,} images",
             "",
             f"- head and finetune: SimCLR's {encoder['name']} of width {encoder['width']:g}, "
             f"{made['epochs']} epochs on the pool; finetune trains it for {finetune['steps']:,} "
@@ -37,14 +37,22 @@ def render(page: dict) -> str:
             *table(runs, "accuracy", "{:.1f}", 100),
             "",
             "Mean seconds: of a head with its cross-validation and its guesses for the pool, of "
-            "the others for one training, of which `make train` does six. "
-            f"{made['networks_at_once']} networks and {made['heads_at_once']} heads at once shared "
-            f"the device and {made['cores']} cores.",
+            "the others for one training, of which `make train` does six. Several shared a device.",
             "",
             *table(runs, "seconds", "{:.0f}", 1, spread=False),
             "",
+            *(f"- {model}: {', '.join(names)}" for model, names in devices(runs).items()),
+            "",
         ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def devices(runs: dict[tuple[str, int], list[dict]]) -> dict[str, list[str]]:
+    """Return the devices that each model was made on."""
+    made: dict[str, set[str]] = {}
+    for (model, _), rows in runs.items():
+        made.setdefault(model, set()).update(row["device"] for row in rows)
+    return {model: sorted(names) for model, names in made.items()}
 
 
 def table(

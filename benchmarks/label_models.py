@@ -50,7 +50,7 @@ from zeroshot_al.selfsup.encoders import EncoderParams
 
 POOL, EMBEDDINGS, MODELS, METHOD = "data/pool", Path("data/embeddings"), "models", "simclr"
 HEAD, FINETUNE, NETWORK, ON_EXISTING = MODEL_NAMES
-SAME = ("device", "n_train", "encoder", "epochs", "finetune", "classifier")
+SAME = ("n_train", "encoder", "epochs", "finetune", "classifier")
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,8 @@ def run(options: argparse.Namespace) -> int:
     made, before = about(pool, options), found.get("about")
     if before and any(before[key] != made[key] for key in SAME):
         raise InputError(
-            f"{options.out} holds figures of {profile} by other params or on another device; give "
-            "another --out or move it away"
+            f"{options.out} holds figures of {profile} by other params; give another --out or move it "
+            "away"
         )
     write(options.out, profile, "about", made)
     spawn, n_failed = multiprocessing.get_context("spawn"), 0
@@ -213,7 +213,7 @@ def run(options: argparse.Namespace) -> int:
                 n_failed += 1
                 print(f"{key}: {error!r}", file=sys.stderr, flush=True)
             else:
-                write(options.out, profile, key, future.result())
+                write(options.out, profile, key, future.result() | {"device": made["device"]})
     return n_failed
 
 
