@@ -193,8 +193,8 @@ def run(options: argparse.Namespace) -> int:
     made, before = about(pool, options), found.get("about")
     if before and any(before[key] != made[key] for key in SAME):
         raise InputError(
-            f"{options.out} holds figures of {profile} by other params; give another --out or move it "
-            "away"
+            f"{options.out} holds figures of {profile} by other params; give another --out or move "
+            "it away"
         )
     write(options.out, profile, "about", made)
     spawn, n_failed = multiprocessing.get_context("spawn"), 0
