@@ -73,9 +73,9 @@ def test_a_budget_outside_the_list_is_trained_as_well(runner):
     ("changed", "stages"),
     [
         (
-            "profiles.laptop.moco.temperature=0.3",
+            "profiles.laptop.simclr.temperature=0.3",
             {
-                "pretrain_moco",
+                "pretrain_simclr",
                 "embed",
                 "kcenter_order",
                 "zero_shot_order",
