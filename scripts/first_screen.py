@@ -30,6 +30,7 @@ from zeroshot_al.selfsup.encoders import Encoder, EncoderParams
 FEW, MANY = (20, 50, 100, 400), (5000, 10_000, 25_000)
 LABELS = 100  # whose worth the verdict states
 ORDERS = {"zero_shot": "the recommended order", "kcenter": "k-center"}
+CORESET = "coreset"  # the baseline that is not zero-shot
 PAPERS_LINEAR = 93.6  # %, of the paper's SimCLR
 
 Few = Mapping[str, Mapping[int, Row]]
@@ -74,9 +75,12 @@ def first_screen(accuracies: Accuracies, encoder: str, few: Few) -> str:
             f"{LABELS} labels of {name} do what {LABELS * row.labels_saved:.0f} random ones do "
             f"({LABELS * row.low:.0f} to {LABELS * row.high:.0f}), and it is {sides}"
         )
-        method = _method(encoder, order)
+    methods = {_method(encoder, order): name for order, name in ORDERS.items()}
+    for method, name in (methods | {CORESET: "Core-Set, which trains between its rounds,"}).items():
         pairs = [paired_differences(by_method).get(method) for by_method in accuracies.values()]
         found = [summarise(pair) for pair in pairs if pair]
+        if not found:
+            continue
         sides = _sides([(at["low"], at["high"]) for at in found], level=0)
         mean = summarise(mean_over_budgets(accuracies)[method])
         spent.append(f"{name} is {_points(mean['mean'])} points {_interval(mean)}, and {sides}")
@@ -140,7 +144,7 @@ def plot_first_screen(accuracies: Accuracies, encoder: str, few: Few) -> Figure:
     figure = Figure(figsize=(8.3, 3.6))
     left, right = figure.subplots(1, 2)
     names = {_method(encoder, order): order for order in reversed(ORDERS)}
-    for method in registered({*names, BASELINE, "coreset"} & set().union(*accuracies.values())):
+    for method in registered({*names, BASELINE, CORESET} & set().union(*accuracies.values())):
         style = {"color": method.color, "linestyle": method.dashes, "linewidth": 2}
         marked = style | {"marker": method.marker, "markersize": 5}
         band = {"color": method.color, "alpha": 0.15, "linewidth": 0}

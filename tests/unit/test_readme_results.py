@@ -63,7 +63,8 @@ FIRST_SCREEN = (
     # Over 100 and 5,000, the two budgets with random: 2.005 +- 12.706 x 0.005 points.
     "difference to Random from 100 to 5,000 labels: the recommended order is +2.0 points (+1.9 to "
     "+2.1), and above Random at 2 of 2 budgets, below at 0; k-center is +3.0 points (-22.4 to "
-    "+28.4), and above Random at 0 of 2 budgets, below at 0.",
+    "+28.4), and above Random at 0 of 2 budgets, below at 0; Core-Set, which trains between its "
+    "rounds, is +3.0 points (",
     "| 20 | a linear head | 30.0 | -4.0 (like 14 to 16) | **+12.0** (like 35 to 38) |",
     "| 5,000 | a network | 70.0 | +3.0 (-22.4 to +28.4) | **+2.0** (+1.9 to +2.1) |",
     "(2 seeds, one encoder), or with a linear head of how many random labels do the same (10 pool",
