@@ -265,12 +265,12 @@ def test_dvc_changes_one_line_of_params_yaml_and_keeps_its_comments(tmp_path):
     path = tmp_path / "params.yaml"
     text = PARAMS.read_text(encoding="utf-8")
     path.write_text(text, encoding="utf-8")
-    apply_overrides(path, ["profiles.laptop.moco.temperature=0.25"])
+    apply_overrides(path, ["profiles.laptop.moco.learning_rate=0.25"])
     # DVC also writes null as nothing.
     before, after = (re.sub(r": null$", ":", t, flags=re.M) for t in (text, path.read_text()))
     changed = set(after.splitlines()) - set(before.splitlines())
     assert len(after.splitlines()) == len(before.splitlines())
-    assert changed == {"    moco: {epochs: 16, learning_rate: 0.03, temperature: 0.25}"}
+    assert changed == {"    moco: {active: false, epochs: 16, learning_rate: 0.25}"}
 
 
 @pytest.mark.parametrize("key", DOCUMENTED)
