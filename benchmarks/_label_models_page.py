@@ -2,6 +2,8 @@
 
 from statistics import mean, stdev
 
+from zeroshot_al.report.tables import markdown_table
+
 MODEL_NAMES = ("head", "finetune", "network", "head on an existing model")
 
 
@@ -34,12 +36,12 @@ def render(page: dict) -> str:
             f"Accuracy on {made['n_test']:,} test images in percent, mean and standard deviation "
             f"of {n_seeds} seeds; each draws its labels at random, the same for all models.",
             "",
-            *table(runs, "accuracy", "{:.1f}", 100),
+            table(runs, "accuracy", "{:.1f}", 100),
             "",
             "Mean seconds: of a head with its cross-validation and its guesses for the pool, of "
             "the others for one training, of which `make train` does six. Several shared a device.",
             "",
-            *table(runs, "seconds", "{:.0f}", 1, spread=False),
+            table(runs, "seconds", "{:.0f}", 1, spread=False),
             "",
             *(f"- {model}: {', '.join(names)}" for model, names in devices(runs).items()),
             "",
@@ -62,15 +64,15 @@ def table(
     factor: float,
     *,
     spread: bool = True,
-) -> list[str]:
-    """Return the lines of a table, a row a number of labels and a column a model."""
+) -> str:
+    """Lay out a table, a row a number of labels and a column a model."""
     models = [name for name in MODEL_NAMES if any(model == name for model, _ in runs)]
-    lines = [f"| labels | {' | '.join(models)} |", f"|---:|{'---:|' * len(models)}"]
+    rows = []
     for n_labels in sorted({n for _, n in runs}):
         cells = []
         for model in models:
             values = [factor * row[figure] for row in runs.get((model, n_labels), [])]
             cell = form.format(mean(values)) if values else ""
             cells.append(cell + (f" ± {stdev(values):.1f}" if spread and len(values) > 1 else ""))
-        lines.append(f"| {n_labels:,} | {' | '.join(cells)} |")
-    return lines
+        rows.append([f"{n_labels:,}", *cells])
+    return markdown_table(["labels", *models], rows)

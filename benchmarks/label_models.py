@@ -165,7 +165,6 @@ def about(pool: Pool, options: argparse.Namespace) -> dict:
     """Return what the figures were made on and with."""
     return {
         **machine(),
-        "device": device_name(),
         "torch": torch.__version__,
         "networks_at_once": options.networks,
         "heads_at_once": options.heads,
@@ -213,7 +212,7 @@ def run(options: argparse.Namespace) -> int:
                 n_failed += 1
                 print(f"{key}: {error!r}", file=sys.stderr, flush=True)
             else:
-                write(options.out, profile, key, future.result() | {"device": made["device"]})
+                write(options.out, profile, key, future.result() | {"device": device_name()})
     return n_failed
 
 
