@@ -76,13 +76,14 @@ def first_screen(accuracies: Accuracies, encoder: str, few: Few) -> str:
             f"({LABELS * row.low:.0f} to {LABELS * row.high:.0f}), and it is {sides}"
         )
     methods = {_method(encoder, order): name for order, name in ORDERS.items()}
+    means = mean_over_budgets(accuracies)
     for method, name in (methods | {CORESET: "Core-Set, which trains between its rounds,"}).items():
         pairs = [paired_differences(by_method).get(method) for by_method in accuracies.values()]
         found = [summarise(pair) for pair in pairs if pair]
         if not found:
             continue
         sides = _sides([(at["low"], at["high"]) for at in found], level=0)
-        mean = summarise(mean_over_budgets(accuracies)[method])
+        mean = summarise(means[method])
         spent.append(f"{name} is {_points(mean['mean'])} points {_interval(mean)}, and {sides}")
     budgets = f"{min(accuracies):,} to {max(accuracies):,} labels"
     return "\n\n".join(
