@@ -235,6 +235,7 @@ def test_the_parts_of_a_batch_share_the_classes_that_were_typed(context, tmp_pat
         tab.press("Enter")
     tab.page.click("header a")
     assert tab.page.url == second.as_uri()
+    tab.wait_for("#classes", "dog")
     tab.press("2")
     part = data_of(second)
     file = tab.download("#download", tmp_path)
