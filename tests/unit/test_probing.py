@@ -201,11 +201,11 @@ def test_resamples_are_averaged_and_orders_judged():
 
 
 def test_each_rule_orders_and_random_is_drawn():
-    rows, _ = blobs(50)
-    orders = make_orders(rows, 10, 2, 0, np.random.default_rng(0))
+    rows, _ = blobs(300)
+    orders = make_orders(rows, 30, 2, 0, np.random.default_rng(0))
     assert [name for name, _ in orders] == ["kcenter", "coverage", "zero_shot", "random", "random"]
     assert len({tuple(picks) for _, picks in orders}) == 5
-    assert all(len(set(picks.tolist())) == 10 for _, picks in orders)
+    assert all(len(set(picks.tolist())) == 30 for _, picks in orders)
 
 
 def test_a_resample_is_not_probed_twice(workspace, tmp_path):
