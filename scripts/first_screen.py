@@ -110,11 +110,10 @@ def spread(rows: Sequence[Row]) -> str:
     for order, name in ORDERS.items():
         found = [row.difference for row in own if row.order == order]
         ends.append(f"{name} {_points(min(found))} to {_points(max(found))}")
-    features = ", ".join(FEATURES[name] for name in dict.fromkeys(row.encoder for row in own))
+    features = " and ".join(FEATURES[name] for name in dict.fromkeys(row.encoder for row in own))
     return (
-        "With a linear head, over all budgets, pools (a long tail and coarse classes too) and "
-        f"features ({features}; [figure](plots/probe_curves.png)), the points to Random are: "
-        f"{', '.join(ends)}."
+        f"{features}, a linear head, over all budgets and pools (a long tail and coarse classes "
+        f"too; [figure](plots/probe_curves.png)), points to Random: {', '.join(ends)}."
     )
 
 

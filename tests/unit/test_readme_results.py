@@ -12,7 +12,7 @@ from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import read_json, write_csv, write_json
 from zeroshot_al.report.curves import CSV_HEADER, to_rows
 from zeroshot_al.report.labels_saved import CSV_HEADER as PROBE_HEADER
-from zeroshot_al.report.tables import markdown_results, plain_table, provenance_line
+from zeroshot_al.report.tables import markdown_results, plain_table
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 ACCURACIES = {
@@ -68,8 +68,8 @@ FIRST_SCREEN = (
     "| 20 | a linear head | 30.0 | -4.0 (like 14 to 16) | **+12.0** (like 35 to 38) |",
     "| 5,000 | a network | 70.0 | +3.0 (-22.4 to +28.4) | **+2.0** (+1.9 to +2.1) |",
     "(2 seeds, one encoder), or with a linear head of how many random labels do the same (10 pool",
-    "features (SimCLR, Existing model; [figure](plots/probe_curves.png)), the points to Random "
-    "are: the recommended order +11.0 to +12.0, k-center -5.0 to -4.0.",
+    "SimCLR and Existing model, a linear head, over all budgets and pools",
+    "points to Random: the recommended order +11.0 to +12.0, k-center -5.0 to -4.0.",
     # WRN-28-10 has 36.5 million parameters, ResNet-18 11.2; 39,000 steps of 128 images.
     "(profile `paper`: 36 and 5)",
     "(`paper`: 11) with 61.2% linear accuracy, where the paper reports 93.6%.",
@@ -140,21 +140,6 @@ def test_one_seed_has_no_spread():
     assert lines[0] == "Test accuracy in %, 1 seed:"
     assert lines[3].split() == ["5", "50.0"]  # what no budget holds has no column
     assert "±" not in markdown_results({5: {"moco": {0: 0.5}}})
-
-
-def test_provenance_line():
-    provenance = {
-        "profile": "laptop",
-        "hardware": "2 cores",
-        "torch": "2.15.0",
-        "seeds": [0, 1],
-        "stage_minutes": {"pretrain_moco": 8.4, "train_budget": 60.2},
-    }
-    assert provenance_line(provenance) == (
-        "Profile `laptop`; seeds 0, 1; 2 cores; PyTorch 2.15.0; "
-        "69 minutes in all (pretrain_moco 8, train_budget 60)."
-    )
-    assert "not recorded" in provenance_line(None)
 
 
 def test_check_fails_until_written_and_when_a_metric_changes(root, call):

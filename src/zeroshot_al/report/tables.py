@@ -88,25 +88,6 @@ def markdown_linear_eval(linear_eval: Mapping[str, Mapping[str, float]]) -> str:
     )
 
 
-def provenance_line(provenance: Mapping | None) -> str:
-    """Say what the numbers were made with and how long that took.
-
-    Parameters
-    ----------
-    provenance : mapping or None
-        profile, hardware, torch, seeds, and stage_minutes by stage; None when it was not kept.
-    """
-    if provenance is None:
-        return "Profile, hardware and time of this run were not recorded."
-    minutes = provenance["stage_minutes"]
-    stages = ", ".join(f"{stage} {spent:.0f}" for stage, spent in minutes.items())
-    return (
-        f"Profile `{provenance['profile']}`; seeds {', '.join(map(str, provenance['seeds']))}; "
-        f"{provenance['hardware']}; PyTorch {provenance['torch']}; "
-        f"{sum(minutes.values()):.0f} minutes in all ({stages})."
-    )
-
-
 def _cell(runs: Mapping[int, float] | None, plus_minus: str) -> str:
     if not runs:
         return "-"
