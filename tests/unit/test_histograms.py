@@ -137,7 +137,8 @@ def test_a_method_that_is_not_active_has_no_panel(workspace, active):
     figure = plot_class_histograms({name: np.full((1, 3), 5) for name in metric}, ["a"] * 3, 15)
     shown = [axis for axis in figure.axes if axis.get_visible()]
     titles = {method.name: method.label for method in METHODS}
-    assert [axis.get_title(loc="left") for axis in shown] == [titles[name] for name in metric]
+    found = [axis.get_title(loc="left").strip() for axis in shown]
+    assert found == [titles[name] for name in metric]
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,8 @@ def plot_class_histograms(
     uniform = budget / len(classes)
     positions = np.arange(len(classes))
     for axis, method in zip(axes.flat, methods, strict=False):
-        axis.set_title(method.label, loc="left", fontweight="bold")
+        # A line above the imbalance, which a long label would run into.
+        axis.set_title(f"{method.label}\n", loc="left", fontweight="bold")
         axis.axhline(uniform, color="black", linewidth=1, linestyle=(0, (4, 3)), zorder=3)
         found = counts[method.name]
         if found is None:
