@@ -63,7 +63,7 @@ def draw(
         line[0].set_ylabel(title)
     for axis, budget in zip(axes[0], BUDGETS, strict=True):
         axis.set_title(f"first {budget:,}")
-    axes[0, 0].legend(loc="upper left", markerscale=1, handletextpad=0.1)
+    axes[0, 0].legend(loc="lower right", markerscale=1, handletextpad=0.1)
     return figure
 
 
