@@ -1,18 +1,19 @@
 """The embeddings of a pool by each encoder that there is: what stage embed does first."""
 
 import logging
-from contextlib import nullcontext
+import shutil
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
 from zeroshot_al.base.errors import InputError
-from zeroshot_al.base.files import atomic_path, read_npy, write_npy
+from zeroshot_al.base.files import read_npy, write_npy
 from zeroshot_al.base.ranks import Ranks
 from zeroshot_al.embedding.existing_model import load_existing_model, weights_file
 from zeroshot_al.embedding.features import write_features
 from zeroshot_al.embedding.onnx_model import OnnxParams
+from zeroshot_al.engine.checkpoint import checkpoint_root, discard, fingerprint
 from zeroshot_al.engine.runtime import pick_device
 from zeroshot_al.selfsup.encoders import READY_MADE, EncoderParams, load_encoder
 
@@ -31,17 +32,27 @@ def write_embeddings(
 ) -> None:
     """Write each method's float32 (n, n_dims) embeddings of the pool's images, or those it brought.
 
-    The first of the ranks writes the files.
+    The first of the ranks writes the files, and continues those of an interrupted call.
     """
     ready_made = Path(pool_dir, READY_MADE)
     if ready_made.exists():
         if ranks.is_first:
             write_npy(directory / f"{EXISTING}.npy", read_npy(ready_made, memory_map=True))
         return
-    for method, encoder in load_encoders(params, onnx, models_dir).items():
-        path = directory / f"{method}.npy"
-        with atomic_path(path) if ranks.is_first else nullcontext(path) as temporary:
-            write_features(temporary, encoder, images, pick_device(), ranks)
+    encoders = load_encoders(params, onnx, models_dir)
+    checkpoints = checkpoint_root() / "embed"
+    if ranks.is_first:
+        files = [encoder_file(method, params, models_dir) for method in encoders]
+        weights = [np.fromfile(file, np.uint8) for file in files]
+        checkpoints /= fingerprint(params, onnx, images, list(encoders), *weights)
+    paths = [checkpoints / f"{method}.npy" for method in encoders]
+    for path, encoder in zip(paths, encoders.values(), strict=True):
+        write_features(path, encoder, images, pick_device(), ranks)
+    if ranks.is_first:
+        directory.mkdir(parents=True)
+        for path in paths:
+            shutil.move(path, directory)
+        discard(checkpoints)
 
 
 def load_encoders(params: EncoderParams, onnx: OnnxParams, models_dir: str) -> dict[str, nn.Module]:

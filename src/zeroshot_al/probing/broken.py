@@ -8,7 +8,6 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
-from zeroshot_al.base.files import atomic_path
 from zeroshot_al.embedding.features import write_features
 from zeroshot_al.engine.runtime import pick_device
 
@@ -44,7 +43,7 @@ def broken_images(n_images: int, height: int, width: int, seed: int) -> np.ndarr
 def write_broken_features(
     images: np.ndarray, encoders: Mapping[str, nn.Module], directory: Path
 ) -> dict[str, str]:
-    """Write the features of broken images by each encoder, unless they are there.
+    """Write the features of broken images by each encoder, unless they are whole there.
 
     Returns
     -------
@@ -55,7 +54,5 @@ def write_broken_features(
         torch.set_num_threads(1)  # what works side by side afterwards is forked
     files = {method: directory / f"broken-{method}.npy" for method in encoders}
     for method, file in files.items():
-        if not file.exists():
-            with atomic_path(file) as temporary:
-                write_features(temporary, encoders[method], images, pick_device())
+        write_features(file, encoders[method], images, pick_device())
     return {method: str(file) for method, file in files.items()}
