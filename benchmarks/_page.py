@@ -7,10 +7,15 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 
 
+def read_page(name: str) -> dict:
+    """Return the numbers of a page, which may not be there yet."""
+    numbers = FOLDER / f"{name}.json"
+    return json.loads(numbers.read_text(encoding="utf-8")) if numbers.exists() else {}
+
+
 def update_page(name: str, render: Callable[[dict], str], new: dict) -> None:
     """Replace the parts of a page that were measured anew, and render and print the whole."""
-    numbers = FOLDER / f"{name}.json"
-    page = json.loads(numbers.read_text(encoding="utf-8")) if numbers.exists() else {}
+    numbers, page = FOLDER / f"{name}.json", read_page(name)
     if new:
         page |= new
         FOLDER.mkdir(parents=True, exist_ok=True)
