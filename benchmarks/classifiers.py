@@ -3,9 +3,9 @@
     python benchmarks/classifiers.py run      after `dvc repro zero_shot_order` of a labelled pool
     python benchmarks/classifiers.py page     rewrite the page from the numbers
 
-The networks are small and their trainings short, so that two cores take two hours. A model goes
-into docs/benchmarks/classifiers.json when all its trainings have ended. One that is there by the
-same recipe is not made again, and an interrupted one continues from its checkpoints.
+The networks are small and their trainings short, so that two cores with bf16 take an hour. A model
+goes into docs/benchmarks/classifiers.json when all its trainings have ended. One that is there by
+the same recipe is not made again, and an interrupted one continues from its checkpoints.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from dataclasses import asdict
 from statistics import mean
 
 import torch
-from _machine import cpu_flags, machine
+from _machine import machine
 from _page import read_page, update_page
 from gpu import device_name
 
@@ -23,6 +23,7 @@ from zeroshot_al.base.pool import check_budgets, load_pool
 from zeroshot_al.classifier.classifier import ClassifierParams
 from zeroshot_al.classifier.side_by_side import run_trainings
 from zeroshot_al.classifier.training import Training, random_order
+from zeroshot_al.methods.simclr import SimclrParams
 from zeroshot_al.orders import OrderParams, read_orders
 from zeroshot_al.report.methods import BASELINE, registered
 from zeroshot_al.report.tables import markdown_table
@@ -57,9 +58,11 @@ def run(budgets: list[int], n_seeds: int) -> None:
     method = load_section("order", OrderParams).method
     orders = read_orders(method, "data/zero_shot_orders", "data/orders", pool.train_ids)
     chosen = {name: picks for name, (_, picks) in orders.items() if name.startswith(method or "")}
-    for model, recipe in RECIPES.items():
-        params = ClassifierParams(**SHARED | recipe)
-        if read_page(PAGE).get(model, {}).get("classifier") == asdict(params):
+    epochs = load_section("simclr", SimclrParams, shared="pretrain").epochs
+    for model, own in RECIPES.items():
+        params = ClassifierParams(**SHARED | own)
+        recipe = {"classifier": asdict(params), "epochs": epochs}
+        if recipe.items() <= read_page(PAGE).get(model, {}).items():
             continue
         trainings = {
             (order, budget, seed): Training(tuple(picks[:budget]), seed, params, POOL)
@@ -74,9 +77,8 @@ def run(budgets: list[int], n_seeds: int) -> None:
             made = {
                 **machine(),
                 "device": device_name(),
-                "avx512f": "avx512f" in cpu_flags(),
                 "torch": torch.__version__,
-                "classifier": asdict(params),
+                **recipe,
                 "accuracies": [[*key, accuracy] for key, accuracy in accuracies.items()],
             }
             update_page(PAGE, render, {model: made})
@@ -113,7 +115,7 @@ def render(page: dict) -> str:
         where = made["cpu"] if made["device"] == "CPU" else made["device"]
         lines.append(
             f"- {model}: {sizes}, {recipe['steps']:,} steps of {recipe['batch_size']} images, "
-            f"on {where}"
+            f"on {where}; the orders of SimCLR after {made['epochs']} epochs"
         )
     return "\n".join(lines) + "\n"
 
