@@ -27,10 +27,12 @@ from _page import update_page
 
 ROOT = Path(__file__).resolve().parent.parent
 N_IMAGES, SIZE_PX, N_CLASSES = 5_000, 32, 10
+RETURNED = "ours, freed memory returned"  # to the system, as glibc does
+OURS = ("ours", "ours without augmentation", RETURNED)
 CONTENDERS = {  # of each task, in the order of the page
-    "simclr": ("ours", "ours without augmentation", "lightly's loop"),
-    "moco": ("ours", "ours without augmentation", "lightly's loop"),
-    "classifier": ("ours", "ours without augmentation", "torchvision's loop"),
+    "simclr": (*OURS, "lightly's loop"),
+    "moco": (*OURS, "lightly's loop"),
+    "classifier": (*OURS, "torchvision's loop"),
 }
 FREE = "ours, not deterministic"  # on a GPU alone: a CPU has no other algorithm to choose
 
@@ -170,7 +172,11 @@ def run_one(options: argparse.Namespace) -> None:
     """Child process: one contender of one task, as JSON on the last line."""
     import torch
 
+    from zeroshot_al.process.memory import keep_freed_memory
+
     options.task, options.contender = options.one
+    if options.contender in OURS and options.contender != RETURNED:
+        keep_freed_memory()  # as every stage does
     if options.task == "product":
         print(json.dumps({"rate": product_rate(options.contender)}))
         return

@@ -1,4 +1,7 @@
+import platform
+import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import psutil
@@ -116,3 +119,23 @@ def test_more_than_the_gpu_has():
     check_memory(2**20, "this", "do that", device)
     with pytest.raises(InputError, match="GiB of GPU memory"):
         check_memory(2**50, "this", "do that", device)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
+@pytest.mark.parametrize(("size_mib", "kept"), [(100, True), (600, False)])
+def test_freed_memory_is_kept_for_the_next_step_and_that_of_a_pool_is_not(size_mib, kept):
+    script = f"""
+        import resource
+        import numpy as np
+        from zeroshot_al.process.memory import keep_freed_memory
+
+        keep_freed_memory()
+        for _ in range(3):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            np.empty({size_mib} << 18, np.float32).fill(1.0)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    faults = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert (faults < 10) == kept

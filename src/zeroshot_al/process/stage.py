@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.process.interrupts import end_with_dvc, interrupt_on_termination
+from zeroshot_al.process.memory import keep_freed_memory
 
 FREE_MEMORY = (
     "free some or lower batch_size or data.size_px in params.yaml, and run again: finished work is "
@@ -33,10 +34,11 @@ def run_stage(main: Callable[..., None], *args: object) -> None:
 
 
 def prepare_process() -> None:
-    """Set up logging, and SIGTERM as Ctrl-C."""
+    """Set up logging, SIGTERM as Ctrl-C, and the allocator."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.captureWarnings(True)
     interrupt_on_termination()
+    keep_freed_memory()
 
 
 def sentence(error: BaseException) -> str | None:
