@@ -10,12 +10,13 @@ to DIR, so that the workspace stays as it is.
 import argparse
 import subprocess
 from pathlib import Path
+from statistics import mean
 
 from zeroshot_al.base.errors import InputError
 from zeroshot_al.base.files import atomic_path
 from zeroshot_al.process.stage import run_stage
-from zeroshot_al.report.curves import from_csv
-from zeroshot_al.report.tables import compare_with_random, plain_table
+from zeroshot_al.report.curves import from_csv, mean_over_budgets
+from zeroshot_al.report.tables import LABELS, plain_table
 
 CURVES_CSV = "plots/learning_curves.csv"
 PICTURES = {
@@ -31,11 +32,15 @@ def describe(root: Path) -> str:
     accuracies = from_csv(root / CURVES_CSV)
     pictures = {name: (root / path).resolve() for name, path in PICTURES.items()}
     lines = [plain_table(accuracies), ""]
-    if comparison := compare_with_random(accuracies):
+    if differences := mean_over_budgets(accuracies):
+        # The demo's two seeds cannot carry an interval.
         lines.append(
-            "Difference to Random in points, paired by seed, mean over the budgets, 95% interval:"
+            "Difference to Random in points, mean over the budgets, in brackets that of each seed:"
         )
-        lines += [*(f"  {phrase}" for phrase in comparison), ""]
+        for method, by_seed in differences.items():
+            each = ", ".join(f"{100 * gain:+.2f}" for gain in by_seed.values())
+            lines.append(f"  {LABELS[method]}: {100 * mean(by_seed.values()):+.2f} ({each})")
+        lines.append("")
     lines.append("Pictures:")
     lines += [f"  {name:18}{path}" for name, path in pictures.items() if path.exists()]
     gallery = (root / GALLERY).resolve()

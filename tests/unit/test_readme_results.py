@@ -245,7 +245,7 @@ def test_markers_must_stand_once_and_in_order(text):
 def test_show_results_of_a_directory(root):
     shown = load("show_results").describe(root)
     assert "73.0 +- 2.8" in shown
-    assert "MoCo-v2 + k-center: +1.00" in shown
+    assert "MoCo-v2 + k-center: +1.00 (+0.00, +2.00)" in shown
     assert str(root / "plots/class_histograms.png") in shown
     (root / "plots/class_histograms.png").unlink()
     assert "class_histograms" not in load("show_results").describe(root)
