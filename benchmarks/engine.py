@@ -175,7 +175,7 @@ def run_one(options: argparse.Namespace) -> None:
     from zeroshot_al.process.memory import keep_freed_memory
 
     options.task, options.contender = options.one
-    if options.contender in OURS and options.contender != RETURNED:
+    if options.contender in (*OURS, FREE) and options.contender != RETURNED:
         keep_freed_memory()  # as every stage does
     if options.task == "product":
         print(json.dumps({"rate": product_rate(options.contender)}))
